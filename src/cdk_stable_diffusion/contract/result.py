@@ -1,0 +1,281 @@
+"""What a runtime says when a task has ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import limits, strict_json
+from .fault import Fault, InvalidMessage
+from .fields import AnyJson, Choice, Field, Integer, Number, Text, object_faults, object_schema
+from .message import (
+    RUNTIME_CLASS_FIELD,
+    RUNTIME_FIELD,
+    SUBMITTED_AT_FIELD,
+    TASK_ID_FIELD,
+    VERSION_FIELD,
+)
+from .task import MODEL_FIELD, OUTPUT_FORMATS, SCHEDULERS, TASK_TYPES
+from .times import TIMESTAMP_PATTERN, TIMESTAMP_SAYS
+from .version import CONTRACT_VERSION
+
+STATUSES = ("succeeded", "failed")
+
+ERROR_CODES = (
+    "invalid-message",
+    "model-not-found",
+    "model-invalid",
+    "unsupported-request",
+    "generation-failed",
+    "out-of-memory",
+    "deadline-exceeded",
+    "output-failed",
+)
+"""Why a task failed: the message, the model, the request or the run."""
+
+_SECONDS = 7 * 24 * 3600.0
+
+
+def _moment(name: str, description: str) -> Text:
+    return Text(
+        name,
+        description,
+        required=True,
+        max_length=24,
+        pattern=TIMESTAMP_PATTERN,
+        pattern_says=TIMESTAMP_SAYS,
+    )
+
+
+def _seconds(name: str, description: str) -> Number:
+    return Number(name, description, required=True, minimum=0.0, maximum=_SECONDS)
+
+
+IMAGE_FIELDS: tuple[Field, ...] = (
+    Text("bucket", "Bucket of the picture.", required=True, min_length=3, max_length=63),
+    Text("key", "Key of the picture.", required=True, min_length=1, max_length=1024),
+    Choice(
+        "content_type",
+        "Media type.",
+        required=True,
+        choices=tuple(f"image/{name}" for name in OUTPUT_FORMATS),
+    ),
+    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=2**15),
+    Integer("height", "Height in pixels.", required=True, minimum=1, maximum=2**15),
+    Integer("size_bytes", "Size of the file.", required=True, minimum=1),
+    Text(
+        "sha256",
+        "SHA-256 of the file.",
+        required=True,
+        max_length=64,
+        pattern="[0-9a-f]{64}",
+        pattern_says="64 hexadecimal digits",
+    ),
+    Integer("seed", "Seed of the picture.", required=True, maximum=limits.MAX_SEED),
+)
+
+PARAMETER_FIELDS: tuple[Field, ...] = (
+    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=2**15),
+    Integer("height", "Height in pixels.", required=True, minimum=1, maximum=2**15),
+    Integer("steps", "Denoising steps.", required=True, minimum=1, maximum=limits.MAX_STEPS),
+    Number(
+        "guidance_scale",
+        "Classifier-free guidance scale.",
+        required=True,
+        maximum=limits.MAX_GUIDANCE_SCALE,
+    ),
+    Integer("seed", "Seed of the first picture.", required=True, maximum=limits.MAX_SEED),
+    Choice("scheduler", "Noise scheduler; null is the model's own.", choices=SCHEDULERS),
+)
+
+ERROR_FIELDS: tuple[Field, ...] = (
+    Choice("code", "Why the task failed.", required=True, choices=ERROR_CODES),
+    Text(
+        "detail",
+        "The reason in words.",
+        required=True,
+        max_length=limits.MAX_ERROR_DETAIL_CHARACTERS,
+    ),
+)
+
+TIMING_FIELDS: tuple[Field, ...] = (
+    SUBMITTED_AT_FIELD,
+    _moment("started_at", "When an agent took the task."),
+    _moment("finished_at", "When its pictures were stored."),
+    _seconds("waiting_seconds", "From submitted to started."),
+    _seconds("loading_seconds", "Loading the model; 0 where it was loaded."),
+    _seconds("generating_seconds", "Generating the pictures."),
+    _seconds("delivering_seconds", "Encoding and storing the pictures."),
+)
+
+
+@dataclass(frozen=True)
+class ObjectField(Field):
+    """A field that holds an object, or a list of such objects."""
+
+    fields: tuple[Field, ...] = ()
+    many: bool = False
+
+    def faults(self, value: Any) -> list[str]:
+        """Say what is wrong with a value."""
+        if self.many and not isinstance(value, list):
+            return ["must be an array"]
+        items = value if self.many else [value]
+        return [
+            f"{f'/{index}' if self.many else ''}{fault.pointer} {fault.detail}".strip()
+            for index, item in enumerate(items)
+            for fault in object_faults(item, self.fields)
+        ]
+
+    def _type_schema(self) -> dict[str, Any]:
+        schema = object_schema(self.fields)
+        return {"type": "array", "items": schema} if self.many else schema
+
+
+RESULT_FIELDS: tuple[Field, ...] = (
+    VERSION_FIELD,
+    TASK_ID_FIELD,
+    Choice("status", "How the task ended.", required=True, choices=STATUSES),
+    MODEL_FIELD,
+    RUNTIME_FIELD,
+    RUNTIME_CLASS_FIELD,
+    Choice("task_type", "What was asked for.", required=True, choices=TASK_TYPES),
+    ObjectField(
+        "images",
+        "The pictures, in order; empty if the task failed.",
+        required=True,
+        fields=IMAGE_FIELDS,
+        many=True,
+    ),
+    ObjectField(
+        "parameters", "The values that were used; null if nothing ran.", fields=PARAMETER_FIELDS
+    ),
+    ObjectField("error", "Why the task failed; null if it did not.", fields=ERROR_FIELDS),
+    ObjectField("timings", "Where the time went.", required=True, fields=TIMING_FIELDS),
+    Integer(
+        "attempt", "How often the task had been taken from its queue.", required=True, minimum=1
+    ),
+    AnyJson(
+        "context",
+        "The client's own JSON, as it came.",
+        max_bytes=limits.MAX_CONTEXT_BYTES,
+        max_depth=limits.MAX_CONTEXT_DEPTH,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ImageOutput:
+    """A stored picture; the fields are described in `IMAGE_FIELDS`."""
+
+    bucket: str
+    key: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The values that a task ran with; the fields are described in `PARAMETER_FIELDS`."""
+
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    seed: int
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskError:
+    """Why a task failed: one of `ERROR_CODES`, and the reason in words."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where a task's time went; the fields are described in `TIMING_FIELDS`."""
+
+    submitted_at: str
+    started_at: str
+    finished_at: str
+    waiting_seconds: float
+    loading_seconds: float
+    generating_seconds: float
+    delivering_seconds: float
+
+
+@dataclass(frozen=True)
+class ResultMessage:
+    """How a task ended: the message on the result topic and the file beside the pictures.
+
+    The fields are described in `RESULT_FIELDS`.
+    """
+
+    task_id: str
+    status: str
+    model: str
+    runtime: str
+    runtime_class: str
+    task_type: str
+    timings: Timings
+    images: tuple[ImageOutput, ...] = field(default_factory=tuple)
+    parameters: Parameters | None = None
+    error: TaskError | None = None
+    attempt: int = 1
+    context: Any = None
+    version: str = CONTRACT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        values = asdict(self)
+        values["images"] = list(values["images"])
+        return {name.name: values[name.name] for name in RESULT_FIELDS}
+
+    def to_json(self) -> str:
+        """Return the result as compact JSON."""
+        return strict_json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> ResultMessage:
+        """Read a result.
+
+        Args:
+            text: The message or the file.
+
+        Returns:
+            The result.
+
+        Raises:
+            InvalidMessage: With every fault.
+        """
+        try:
+            value = strict_json.loads(text)
+        except ValueError as error:
+            raise InvalidMessage("result message", [Fault("", str(error))]) from None
+        faults = object_faults(value, RESULT_FIELDS)
+        if faults:
+            raise InvalidMessage("result message", faults)
+        parts = {
+            "images": tuple(ImageOutput(**image) for image in value["images"]),
+            "timings": Timings(**value["timings"]),
+            "parameters": Parameters(**value["parameters"]) if value.get("parameters") else None,
+            "error": TaskError(**value["error"]) if value.get("error") else None,
+        }
+        return cls(**{**value, **parts})
+
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes that a backend's subscription can filter on."""
+        return {
+            "runtime": self.runtime,
+            "runtime_class": self.runtime_class,
+            "status": self.status,
+            "model": self.model,
+            "task_type": self.task_type,
+        }

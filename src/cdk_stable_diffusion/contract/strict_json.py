@@ -1,0 +1,72 @@
+"""Reading JSON without its traps.
+
+Python's reader accepts NaN, keeps the last of two equal keys, lets lone surrogates through and
+raises three different errors for hostile input. Here every one of these is one clear `ValueError`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def loads(text: str) -> Any:
+    """Read one JSON document.
+
+    Args:
+        text: The document.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If the text is not JSON, holds a number that JSON has not (NaN, Infinity),
+            names a key twice in one object, is nested too deeply, or holds text that is not
+            Unicode.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    try:
+        # What the reader let through and no writer of JSON may write shows here.
+        dumps(value).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate, which is not a Unicode character") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError:
+        raise ValueError("holds a number that is out of range") from None
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Write a value as compact JSON, with characters as they are rather than escaped.
+
+    Args:
+        value: The value.
+
+    Returns:
+        The document.
+
+    Raises:
+        ValueError: If the value holds NaN or an infinity.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"holds {name}, which JSON does not have")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"names {key[:64]!r} twice in one object")
+        result[key] = value
+    return result
