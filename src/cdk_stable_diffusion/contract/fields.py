@@ -250,10 +250,12 @@ def object_schema(fields: Sequence[Field]) -> dict[str, Any]:
         if field.default is not None:
             schema["default"] = field.default
         properties[field.name] = schema
+    required = [field.name for field in fields if field.required]
     return {
         "type": "object",
         "properties": properties,
-        "required": [field.name for field in fields if field.required],
+        # Draft 4 does not allow an empty list here.
+        **({"required": required} if required else {}),
         "additionalProperties": False,
     }
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+_MAX_DIGITS = 400
+
 
 def loads(text: str) -> Any:
     """Read one JSON document.
@@ -25,7 +27,12 @@ def loads(text: str) -> Any:
             Unicode.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(
+            text,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique,
+        )
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -47,6 +54,9 @@ def loads(text: str) -> Any:
 def dumps(value: Any) -> str:
     """Write a value as compact JSON, with characters as they are rather than escaped.
 
+    Two characters are escaped: U+FFFE and U+FFFF, because SQS refuses a message that holds them,
+    and SNS would not get it delivered.
+
     Args:
         value: The value.
 
@@ -56,7 +66,15 @@ def dumps(value: Any) -> str:
     Raises:
         ValueError: If the value holds NaN or an infinity.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _integer(text: str) -> int:
+    # Python's own reader speaks of its settings where a number has more than 4,300 digits.
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"holds a whole number of more than {_MAX_DIGITS} digits")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> float:

@@ -1,0 +1,53 @@
+"""Stable Diffusion as an asynchronous service on AWS, as AWS CDK constructs.
+
+The constructs are loaded when they are first used, so that the Lambda function, the agent and
+clients can import `cdk_stable_diffusion.contract` without the AWS CDK.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import Quota as Quota
+    from .api import ResultQueue as ResultQueue
+    from .api import SdApi as SdApi
+    from .api import Throttle as Throttle
+    from .cluster import SdEksCluster as SdEksCluster
+    from .observability import SdObservability as SdObservability
+    from .runtime import GpuNodes as GpuNodes
+    from .runtime import ImageStart as ImageStart
+    from .runtime import Model as Model
+    from .runtime import RuntimeImage as RuntimeImage
+    from .runtime import Scaling as Scaling
+    from .runtime import SdRuntime as SdRuntime
+
+_HOMES = {
+    "Quota": "api",
+    "ResultQueue": "api",
+    "SdApi": "api",
+    "Throttle": "api",
+    "SdEksCluster": "cluster",
+    "SdObservability": "observability",
+    "GpuNodes": "runtime",
+    "ImageStart": "runtime",
+    "Model": "runtime",
+    "RuntimeImage": "runtime",
+    "Scaling": "runtime",
+    "SdRuntime": "runtime",
+}
+
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its subpackage (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(_HOMES)

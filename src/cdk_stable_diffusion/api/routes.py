@@ -1,0 +1,194 @@
+"""Which runtimes there are behind an API, gathered while the app is composed.
+
+Runtimes may be added before or after whatever depends on them, and from other stacks: everything
+that is made of the routes is a token that is resolved at synthesis, when all runtimes are known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jsii
+from aws_cdk import IResolvable, IStableAnyProducer, IStableStringProducer, Lazy
+from constructs import IConstruct
+
+from .._validation import Faults
+from ..contract.names import (
+    MODEL_NAME_SAYS,
+    RUNTIME_NAME_SAYS,
+    is_model_name,
+    is_runtime_name,
+)
+from ..contract.routing import RouteTable
+
+MAX_STATIC_MODELS = 150
+"""Most models that static runtimes may serve in all.
+
+SNS allows a filter policy 150 values, and the dynamic runtime's policy names every static model.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuntimeRoutes:
+    """What one runtime serves.
+
+    Attributes:
+        name: The runtime's name.
+        runtime_class: "static" or "dynamic".
+        models: The models of a static runtime; empty for a dynamic one, which serves the rest.
+    """
+
+    name: str
+    runtime_class: str
+    models: tuple[str, ...] = ()
+
+
+class RouteRegistry:
+    """The runtimes of one API."""
+
+    def __init__(self) -> None:
+        """Start without runtimes."""
+        self._runtimes: dict[str, RuntimeRoutes] = {}
+        self._constructs: list[IConstruct] = []
+        self._followers: list[Callable[[IConstruct], None]] = []
+
+    def announce(self, construct: IConstruct) -> None:
+        """Tell followers of a runtime or of a result queue, now that it is complete.
+
+        Args:
+            construct: The `SdRuntime` or `ResultQueue`.
+        """
+        self._constructs.append(construct)
+        for follower in self._followers:
+            follower(construct)
+
+    def follow(self, follower: Callable[[IConstruct], None]) -> None:
+        """Hear of every runtime and result queue behind the API, in whichever order all is made.
+
+        Args:
+            follower: Called at once with each that there is, and later with each that comes.
+        """
+        self._followers.append(follower)
+        for construct in tuple(self._constructs):
+            follower(construct)
+
+    def add_static(self, runtime_name: str, models: Sequence[str]) -> None:
+        """Add a runtime that serves the models that it names.
+
+        Args:
+            runtime_name: Its name; no other runtime of the API may have it.
+            models: Its models; no other runtime may serve them.
+
+        Raises:
+            ValueError: Naming everything that is wrong.
+        """
+        faults = self._name_faults(runtime_name)
+        faults.check(len(models) > 0, "models is empty: a static runtime serves at least one")
+        for model, times in Counter(models).items():
+            faults.check(is_model_name(model), f"model {model!r}: must be {MODEL_NAME_SAYS}")
+            faults.check(times == 1, f"model {model!r} is named {times} times")
+            owner = self.table().static.get(model)
+            faults.check(owner is None, f"model {model!r} is served by runtime {owner!r} already")
+        total = len(self.table().static) + len(models)
+        faults.check(
+            total <= MAX_STATIC_MODELS,
+            f"static runtimes would serve {total} models: at most {MAX_STATIC_MODELS} in all; "
+            "leave the rest to a dynamic runtime",
+        )
+        faults.raise_if_any(f"static runtime {runtime_name!r}")
+        self._runtimes[runtime_name] = RuntimeRoutes(
+            name=runtime_name, runtime_class="static", models=tuple(models)
+        )
+
+    def add_dynamic(self, runtime_name: str) -> None:
+        """Add the runtime that serves every model that no static runtime serves.
+
+        Args:
+            runtime_name: Its name; no other runtime of the API may have it.
+
+        Raises:
+            ValueError: Naming everything that is wrong.
+        """
+        faults = self._name_faults(runtime_name)
+        other = self.table().dynamic
+        faults.check(
+            other is None,
+            f"the API has the dynamic runtime {other!r} already: at most one",
+        )
+        faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
+        self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class="dynamic")
+
+    def runtimes(self) -> tuple[RuntimeRoutes, ...]:
+        """Return the runtimes so far, in the order in which they were added."""
+        return tuple(self._runtimes.values())
+
+    def table(self) -> RouteTable:
+        """Return the routes so far."""
+        dynamic = [each.name for each in self.runtimes() if each.runtime_class == "dynamic"]
+        return RouteTable(
+            static={model: each.name for each in self.runtimes() for model in each.models},
+            dynamic=dynamic[0] if dynamic else None,
+        )
+
+    def filter_policy(self, runtime_name: str) -> dict[str, list[Any]]:
+        """Return the filter policy of a runtime's queue as of now.
+
+        In a template use `lazy_filter_policy`, which knows the runtimes that come later too.
+
+        Args:
+            runtime_name: The runtime's name.
+
+        Raises:
+            KeyError: If there is no such runtime.
+        """
+        return self.table().filter_policy(runtime_name)
+
+    def lazy_filter_policy(self, runtime_name: str) -> IResolvable:
+        """Return the filter policy of a runtime's queue, to be resolved at synthesis.
+
+        Args:
+            runtime_name: The runtime's name.
+        """
+        return Lazy.any(_FilterPolicy(self, runtime_name))
+
+    def to_json(self) -> str:
+        """Return the routes as of now, as JSON."""
+        return self.table().to_json()
+
+    def lazy_json(self) -> str:
+        """Return the routes as JSON, to be resolved at synthesis."""
+        return Lazy.string(_Json(self))
+
+    def _name_faults(self, runtime_name: str) -> Faults:
+        faults = Faults()
+        faults.check(
+            is_runtime_name(runtime_name),
+            f"name is {runtime_name!r}: must be {RUNTIME_NAME_SAYS}",
+        )
+        faults.check(
+            runtime_name not in self._runtimes,
+            f"the API has a runtime named {runtime_name!r} already",
+        )
+        return faults
+
+
+@jsii.implements(IStableAnyProducer)
+class _FilterPolicy:
+    def __init__(self, routes: RouteRegistry, runtime_name: str) -> None:
+        self._routes = routes
+        self._runtime_name = runtime_name
+
+    def produce(self) -> Any:
+        return self._routes.filter_policy(self._runtime_name)
+
+
+@jsii.implements(IStableStringProducer)
+class _Json:
+    def __init__(self, routes: RouteRegistry) -> None:
+        self._routes = routes
+
+    def produce(self) -> str:
+        return self._routes.to_json()

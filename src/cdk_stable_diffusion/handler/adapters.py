@@ -1,0 +1,115 @@
+"""SNS and S3, behind the protocols that the logic asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ..contract.keys import MODELS_PREFIX, model_manifest_key
+from ..contract.message import TaskMessage
+from .catalogue import CatalogueUnavailable
+from .submit import MessageTooLarge, PublishFailed
+
+# Together at their worst, these stay within the function's 28 s.
+SNS_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+S3_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 2},
+)
+
+MAX_LISTED_MODELS = 1_000
+
+
+class SnsPublisher:
+    """The request topic on SNS."""
+
+    def __init__(self, client: Any, topic_arn: str) -> None:
+        """Take the topic.
+
+        Args:
+            client: An SNS client.
+            topic_arn: The topic.
+        """
+        self._client = client
+        self._topic_arn = topic_arn
+
+    def publish(self, message: TaskMessage) -> None:
+        """Put a task on the topic, with the attributes that subscriptions filter on."""
+        try:
+            self._client.publish(
+                TopicArn=self._topic_arn,
+                Message=message.to_json(),
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in message.attributes().items()
+                },
+            )
+        except (BotoCoreError, ClientError) as error:
+            if _is_too_large(error):
+                raise MessageTooLarge from error
+            raise PublishFailed(describe(error)) from error
+
+
+class S3Catalogue:
+    """The models in the model bucket.
+
+    It lists and never reads, so that the function needs no right to read a model. To list a key's
+    own prefix also tells a missing model from a forbidden one, which asking for the object does
+    not.
+    """
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        """Take the bucket.
+
+        Args:
+            client: An S3 client.
+            bucket: The model bucket.
+        """
+        self._client = client
+        self._bucket = bucket
+
+    def has(self, model: str) -> bool:
+        """Tell whether a model's manifest is there, which is written last."""
+        key = model_manifest_key(model)
+        # Of all keys that begin so, the one that ends so is the first.
+        page = self._list(Prefix=key, MaxKeys=1)
+        return any(each["Key"] == key for each in page.get("Contents", ()))
+
+    def names(self) -> Sequence[str]:
+        """Return the names of up to a thousand models."""
+        page = self._list(Prefix=MODELS_PREFIX, Delimiter="/", MaxKeys=MAX_LISTED_MODELS)
+        return [
+            each["Prefix"].removeprefix(MODELS_PREFIX).rstrip("/")
+            for each in page.get("CommonPrefixes", ())
+        ]
+
+    def _list(self, **options: Any) -> dict[str, Any]:
+        try:
+            page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, **options)
+        except (BotoCoreError, ClientError) as error:
+            raise CatalogueUnavailable(describe(error)) from error
+        return page
+
+
+def describe(error: BotoCoreError | ClientError) -> str:
+    """Say which error it is, without anything of the request."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "unknown"))
+    return type(error).__name__
+
+
+def _is_too_large(error: BotoCoreError | ClientError) -> bool:
+    if not isinstance(error, ClientError):
+        return False
+    details = error.response.get("Error", {})
+    return details.get("Code") in ("InvalidParameter", "InvalidParameterException") and (
+        "too long" in details.get("Message", "").lower()
+    )

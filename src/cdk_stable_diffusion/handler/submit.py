@@ -1,0 +1,142 @@
+"""Putting a checked task on its way, or saying why not."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from ..contract.accepted import TaskAccepted
+from ..contract.fault import Fault
+from ..contract.identity import new_task_id
+from ..contract.keys import task_prefix
+from ..contract.message import TaskMessage
+from ..contract.routing import Route, RouteTable
+from ..contract.task import TaskRequest
+from ..contract.times import timestamp
+from .catalogue import Catalogue, CatalogueUnavailable, near_names
+from .refusal import Refusal
+
+RETRY_AFTER_SECONDS = 5
+
+_log = logging.getLogger(__name__)
+
+
+class PublishFailed(Exception):
+    """The task is not on its way, or nobody knows whether it is."""
+
+
+class MessageTooLarge(Exception):
+    """The task has no room in one message."""
+
+
+class Publisher(Protocol):
+    """The request topic."""
+
+    def publish(self, message: TaskMessage) -> None:
+        """Put a task on the topic.
+
+        Args:
+            message: The task.
+
+        Raises:
+            MessageTooLarge: If it has no room.
+            PublishFailed: If it is not certain that it is on its way.
+        """
+
+
+class Submission:
+    """Takes tasks for the runtimes of one API."""
+
+    def __init__(
+        self,
+        *,
+        routes: RouteTable,
+        output_bucket: str,
+        publisher: Publisher,
+        catalogue: Catalogue,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            routes: The runtimes.
+            output_bucket: Bucket in which pictures will be.
+            publisher: The request topic.
+            catalogue: The models in the model bucket.
+        """
+        self._routes = routes
+        self._output_bucket = output_bucket
+        self._publisher = publisher
+        self._catalogue = catalogue
+
+    def submit(
+        self, request: TaskRequest, *, caller: str, traceparent: str | None = None
+    ) -> TaskAccepted:
+        """Put a task on its way.
+
+        Args:
+            request: The checked request.
+            caller: Who asks.
+            traceparent: The trace that it belongs to. Default: none.
+
+        Raises:
+            Refusal: 404 if no runtime serves the model, 413 if the task is too large to send, 503
+                if it could not be sent.
+        """
+        route = self._route(request.model)
+        message = TaskMessage(
+            task_id=new_task_id(request, caller),
+            submitted_at=timestamp(),
+            runtime=route.runtime,
+            runtime_class=route.runtime_class,
+            request=request,
+            traceparent=traceparent,
+        )
+        try:
+            self._publisher.publish(message)
+        except MessageTooLarge:
+            raise Refusal(413, "The task is too large to be sent.") from None
+        except PublishFailed as error:
+            raise Refusal(
+                503,
+                "The task could not be put on its way. Send it again; with an idempotency_key it "
+                "will be the same task.",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            ) from error
+        prefix = task_prefix(request.output_prefix, message.task_id)
+        return TaskAccepted(
+            task_id=message.task_id,
+            model=request.model,
+            runtime=route.runtime,
+            runtime_class=route.runtime_class,
+            output_location=f"s3://{self._output_bucket}/{prefix}",
+            submitted_at=message.submitted_at,
+        )
+
+    def _route(self, model: str) -> Route:
+        route = self._routes.resolve(model)
+        if route is None:
+            raise self._not_served(model)
+        if route.runtime_class == "dynamic" and not self._is_there(model):
+            raise self._not_served(model)
+        return route
+
+    def _is_there(self, model: str) -> bool:
+        try:
+            return self._catalogue.has(model)
+        except CatalogueUnavailable as error:
+            # The agent is the next to know, and says so in the result.
+            _log.warning("accepting a task for a model that could not be looked up: %s", error)
+            return True
+
+    def _not_served(self, model: str) -> Refusal:
+        names = set(self._routes.static)
+        if self._routes.dynamic is not None:
+            try:
+                names.update(self._catalogue.names())
+            except CatalogueUnavailable as error:
+                _log.warning("models could not be listed: %s", error)
+        near = near_names(model, names)
+        says = f"is {model!r}, which no runtime serves"
+        if near:
+            says += f"; near it are {', '.join(near)}"
+        return Refusal(404, f"No runtime serves the model {model!r}.", [Fault("/model", says)])

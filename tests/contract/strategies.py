@@ -1,0 +1,195 @@
+"""Documents of the contract, made up by hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from cdk_stable_diffusion.contract import (
+    AgentEnvironment,
+    GenerationDefaults,
+    HandlerEnvironment,
+    ImageOutput,
+    ModelFile,
+    ModelManifest,
+    Parameters,
+    ResultMessage,
+    RouteTable,
+    TaskError,
+    TaskMessage,
+    TaskRequest,
+    Timings,
+    limits,
+)
+from cdk_stable_diffusion.contract.result import ERROR_CODES
+from cdk_stable_diffusion.contract.task import OUTPUT_FORMATS, SCHEDULERS
+
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+model_names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+runtime_names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+prefixes = st.just("") | st.from_regex(
+    r"[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,8}(/[a-z0-9]{1,5}){0,3}/?", fullmatch=True
+)
+seeds = st.integers(0, limits.MAX_SEED)
+sides = st.integers(8, 64).map(lambda eighths: eighths * limits.SIDE_MULTIPLE_PIXELS)
+steps = st.integers(limits.MIN_STEPS, limits.MAX_STEPS)
+guidance = st.floats(limits.MIN_GUIDANCE_SCALE, limits.MAX_GUIDANCE_SCALE)
+hashes = st.from_regex("[0-9a-f]{64}", fullmatch=True)
+moments = st.datetimes().map(
+    lambda m: f"{m:%Y}".zfill(4) + f"-{m:%m-%dT%H:%M:%S}.{m.microsecond // 1000:03d}Z"
+)
+traces = st.from_regex("00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", fullmatch=True)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(characters, max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(characters, max_size=5), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def or_none(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+requests = st.builds(
+    TaskRequest,
+    model=model_names,
+    prompt=st.text(characters, min_size=1, max_size=40),
+    negative_prompt=st.text(characters, max_size=40),
+    width=or_none(sides),
+    height=or_none(sides),
+    steps=or_none(steps),
+    guidance_scale=or_none(guidance),
+    seed=or_none(seeds),
+    num_images=st.integers(1, limits.MAX_IMAGES),
+    scheduler=or_none(st.sampled_from(SCHEDULERS)),
+    output_format=st.sampled_from(OUTPUT_FORMATS),
+    output_prefix=prefixes.map(lambda prefix: prefix.rstrip("/")),
+    context=json_values,
+    idempotency_key=or_none(st.from_regex("[A-Za-z0-9._:/+=@-]{1,20}", fullmatch=True)),
+)
+classes = st.sampled_from(["static", "dynamic"])
+task_messages = st.builds(
+    TaskMessage,
+    task_id=st.uuids().map(str),
+    submitted_at=moments,
+    runtime=runtime_names,
+    runtime_class=classes,
+    request=requests,
+    traceparent=or_none(traces),
+)
+seconds = st.floats(0, 86_400)
+result_messages = st.builds(
+    ResultMessage,
+    task_id=st.uuids().map(str),
+    status=st.sampled_from(["succeeded", "failed"]),
+    model=model_names,
+    runtime=runtime_names,
+    runtime_class=classes,
+    task_type=st.just("text-to-image"),
+    timings=st.builds(
+        Timings,
+        submitted_at=moments,
+        started_at=moments,
+        finished_at=moments,
+        waiting_seconds=seconds,
+        loading_seconds=seconds,
+        generating_seconds=seconds,
+        delivering_seconds=seconds,
+    ),
+    images=st.lists(
+        st.builds(
+            ImageOutput,
+            bucket=st.just("pictures"),
+            key=st.text(characters, min_size=1, max_size=20),
+            content_type=st.sampled_from([f"image/{name}" for name in OUTPUT_FORMATS]),
+            width=sides,
+            height=sides,
+            size_bytes=st.integers(1, 10**9),
+            sha256=hashes,
+            seed=seeds,
+        ),
+        max_size=3,
+    ).map(tuple),
+    parameters=or_none(
+        st.builds(
+            Parameters,
+            width=sides,
+            height=sides,
+            steps=steps,
+            guidance_scale=guidance,
+            seed=seeds,
+            scheduler=or_none(st.sampled_from(SCHEDULERS)),
+        )
+    ),
+    error=or_none(
+        st.builds(
+            TaskError,
+            code=st.sampled_from(ERROR_CODES),
+            detail=st.text(characters, max_size=40),
+        )
+    ),
+    attempt=st.integers(1, 100),
+    context=json_values,
+)
+paths = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,8}(/[A-Za-z0-9_-]{1,5}){0,3}", fullmatch=True)
+manifests = st.builds(
+    ModelManifest,
+    name=model_names,
+    files=st.lists(
+        st.builds(ModelFile, path=paths, size=st.integers(0, 10**12), sha256=hashes),
+        max_size=4,
+        unique_by=lambda file: file.path,
+    ).map(tuple),
+    defaults=st.builds(
+        GenerationDefaults,
+        steps=or_none(steps),
+        guidance_scale=or_none(guidance),
+        width=or_none(sides),
+        height=or_none(sides),
+        scheduler=or_none(st.sampled_from(SCHEDULERS)),
+    ),
+)
+route_tables = st.builds(
+    RouteTable,
+    static=st.dictionaries(model_names, runtime_names, max_size=4),
+    dynamic=or_none(runtime_names),
+)
+texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
+handler_environments = st.builds(
+    HandlerEnvironment,
+    request_topic_arn=texts,
+    output_bucket=texts,
+    model_bucket=texts,
+    routes=route_tables.map(lambda table: table.to_json()),
+)
+
+
+@st.composite
+def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
+    """An agent's settings: a static runtime names models, a dynamic one does not."""
+    models = tuple(draw(st.lists(model_names, max_size=3)))
+    return AgentEnvironment(
+        queue_url=draw(texts),
+        dead_letter_queue_url=draw(texts),
+        result_topic_arn=draw(texts),
+        output_bucket=draw(texts),
+        model_bucket=draw(texts),
+        runtime_name=draw(runtime_names),
+        runtime_class="static" if models else "dynamic",
+        models=models,
+        lease_seconds=draw(st.integers(5, 43_200)),
+        task_timeout_seconds=draw(st.integers(1, 10_000)),
+        drain_seconds=draw(st.integers(0, 10_000)),
+        max_receive_count=draw(st.integers(1, 1_000)),
+        model_cache_directory=draw(texts),
+        model_cache_bytes=draw(st.integers(1, 10**13)),
+        health_port=draw(st.integers(0, 65_535)),
+    )

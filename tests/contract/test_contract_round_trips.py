@@ -1,0 +1,108 @@
+"""What is written can be read back and is the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+
+from cdk_stable_diffusion.contract import (
+    AgentEnvironment,
+    HandlerEnvironment,
+    InvalidMessage,
+    InvalidModel,
+    InvalidTask,
+    ModelManifest,
+    ResultMessage,
+    RouteTable,
+    TaskMessage,
+    TaskRequest,
+)
+from cdk_stable_diffusion.contract.limits import MAX_REQUEST_BYTES
+from tests.contract import strategies as made
+
+SNS_BYTES = 262_144
+
+
+@given(made.requests)
+def test_request(request: TaskRequest) -> None:
+    assert TaskRequest.parse(request.to_dict()) == request
+
+
+@given(made.task_messages)
+def test_task_message(message: TaskMessage) -> None:
+    assert TaskMessage.from_json(message.to_json()) == message
+    assert all(isinstance(value, str) and value for value in message.attributes().values())
+
+
+@settings(deadline=None)
+@given(made.result_messages)
+def test_result_message(result: ResultMessage) -> None:
+    assert ResultMessage.from_json(result.to_json()) == result
+    assert all(isinstance(value, str) and value for value in result.attributes().values())
+
+
+@given(made.manifests)
+def test_manifest(manifest: ModelManifest) -> None:
+    assert ModelManifest.from_json(manifest.to_json()) == manifest
+
+
+@given(made.handler_environments)
+def test_handler_environment(environment: HandlerEnvironment) -> None:
+    assert HandlerEnvironment.from_environment(environment.to_environment()) == environment
+
+
+@given(made.agent_environments())
+def test_agent_environment(environment: AgentEnvironment) -> None:
+    assert AgentEnvironment.from_environment(environment.to_environment()) == environment
+
+
+@given(made.route_tables)
+def test_routes(table: RouteTable) -> None:
+    assert RouteTable.from_json(table.to_json()) == table
+
+
+def test_an_environment_names_every_missing_variable() -> None:
+    with pytest.raises(ValueError, match=r"SD_REQUEST_TOPIC_ARN.*SD_MODEL_BUCKET.*SD_ROUTES"):
+        HandlerEnvironment.from_environment({"SD_OUTPUT_BUCKET": "b"})
+
+
+def test_the_largest_request_fits_a_message() -> None:
+    room = MAX_REQUEST_BYTES // 2
+    request = TaskRequest(model="m", prompt="é" * 4_000, context="\x01" * 1_365)
+    body = json.dumps(request.to_dict())
+    assert len(body.encode()) < room * 2
+    message = TaskMessage("0" * 8, "2026-01-01T00:00:00.000Z", "r", "static", request)
+    assert len(message.to_json().encode()) < SNS_BYTES
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", "{", '{"version": "2"}', '{"version": "1", "x": 1}']
+)
+def test_what_is_no_message_is_refused(text: str) -> None:
+    for read, error in (
+        (TaskMessage.from_json, InvalidMessage),
+        (ResultMessage.from_json, InvalidMessage),
+        (ModelManifest.from_json, InvalidModel),
+    ):
+        with pytest.raises(error) as caught:
+            read(text)
+        assert caught.value.faults
+
+
+def test_a_message_of_another_version_is_refused() -> None:
+    request = TaskRequest(model="m", prompt="p")
+    message = TaskMessage(
+        "12345678-1234-1234-1234-123456789012", "2026-01-01T00:00:00.000Z", "r", "static", request
+    )
+    assert TaskMessage.from_json(message.to_json()) == message
+    with pytest.raises(InvalidMessage, match="/version"):
+        TaskMessage.from_json(message.to_json().replace('"version":"1"', '"version":"2"'))
+
+
+def test_a_request_is_refused_with_all_its_faults() -> None:
+    with pytest.raises(InvalidTask) as caught:
+        TaskRequest.parse({"steps": 0, "x": 1})
+    assert [fault.pointer for fault in caught.value.faults] == ["/x", "/model", "/prompt", "/steps"]
+    assert "/steps: must be 1 to 150, is 0" in str(caught.value)

@@ -1,0 +1,126 @@
+"""Stand-ins for AWS, and events as API Gateway sends them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cdk_stable_diffusion.contract import RouteTable, TaskMessage
+from cdk_stable_diffusion.handler import app
+from cdk_stable_diffusion.handler.catalogue import CatalogueUnavailable
+from cdk_stable_diffusion.handler.submit import Submission
+
+API_KEY = "the-secret-api-key-0123456789"
+CALLER = "key-id-7"
+ROUTES = RouteTable(
+    static={"tiny-shapes": "tiny", "sdxl-base-1.0": "sdxl"},
+    dynamic="any",
+)
+
+
+@dataclass
+class FakePublisher:
+    """Keeps what is published, or fails."""
+
+    error: Exception | None = None
+    messages: list[TaskMessage] = field(default_factory=list)
+
+    def publish(self, message: TaskMessage) -> None:
+        if self.error is not None:
+            raise self.error
+        # As SNS gets it: a message that cannot be written is no message.
+        self.messages.append(TaskMessage.from_json(message.to_json()))
+
+
+@dataclass
+class FakeCatalogue:
+    """Knows some models, or is down; counts questions."""
+
+    models: Sequence[str] = ("dreamy-v2", "tiny-shapes-copy")
+    down: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def has(self, model: str) -> bool:
+        self.asked.append(model)
+        self._check()
+        return model in self.models
+
+    def names(self) -> Sequence[str]:
+        self._check()
+        return self.models
+
+    def _check(self) -> None:
+        if self.down:
+            raise CatalogueUnavailable("SlowDown")
+
+
+@dataclass
+class Context:
+    """What Lambda hands over beside the event."""
+
+    aws_request_id: str = "lambda-request-1"
+
+
+def event(
+    body: Any = None,
+    *,
+    method: str = "POST",
+    resource: str = "/v1/tasks",
+    headers: Mapping[str, Any] | None = None,
+    base64: bool = False,
+) -> dict[str, Any]:
+    """Return an event of a REST API's proxy integration."""
+    return {
+        "resource": resource,
+        "path": resource,
+        "httpMethod": method,
+        "headers": {"x-api-key": API_KEY, **(headers or {})},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "requestId": "gateway-request-1",
+            "identity": {"apiKey": API_KEY, "apiKeyId": CALLER, "sourceIp": "192.0.2.1"},
+        },
+        "body": body if body is None or isinstance(body, str) else json.dumps(body),
+        "isBase64Encoded": base64,
+    }
+
+
+class Service:
+    """The function with stand-ins behind it."""
+
+    def __init__(self) -> None:
+        self.publisher = FakePublisher()
+        self.catalogue = FakeCatalogue()
+        self.routes = ROUTES
+
+    def send(self, body: Any = None, **options: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Send a request; return status, document and headers."""
+        answer = app.handler(event(body, **options), Context())
+        assert isinstance(answer["body"], str)
+        return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
+
+    def submission(self) -> Submission:
+        return Submission(
+            routes=self.routes,
+            output_bucket="pictures",
+            publisher=self.publisher,
+            catalogue=self.catalogue,
+        )
+
+
+@contextmanager
+def served() -> Iterator[Service]:
+    """Put stand-ins behind the function for a while."""
+    service = Service()
+    original = app._submission
+    app._submission = service.submission  # type: ignore[assignment]
+    try:
+        yield service
+    finally:
+        app._submission = original

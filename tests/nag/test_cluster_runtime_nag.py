@@ -1,0 +1,45 @@
+"""cdk-nag's AwsSolutions finds nothing in cluster, runtimes and observability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_s3 as s3
+
+from cdk_stable_diffusion.api import SdApi
+from cdk_stable_diffusion.cluster import SdEksCluster
+from cdk_stable_diffusion.observability import SdObservability
+from cdk_stable_diffusion.runtime import Model, SdRuntime
+from tests.manifests.compose import IMAGE
+from tests.nag.nag import recommended_flags, unresolved_findings
+
+STACKS = ("Api", "Cluster", "Runtimes", "Observability")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one-stack", "a-stack-each"])
+@pytest.mark.parametrize("flags", [{}, recommended_flags()], ids=["no-flags", "all-flags"])
+def test_service_is_clean(together: bool, flags: dict[str, Any]) -> None:
+    app = App(context=flags)
+    stacks = (
+        dict.fromkeys(STACKS, Stack(app, "Service"))
+        if together
+        else {name: Stack(app, name) for name in STACKS}
+    )
+    api = SdApi(stacks["Api"], "Api")
+    api.add_result_queue("Results")
+    cluster = SdEksCluster(stacks["Cluster"], "Cluster")
+    for id, model in {"Sdxl": Model.static("sdxl"), "Any": Model.dynamic()}.items():
+        SdRuntime(stacks["Runtimes"], id, api=api, cluster=cluster, model=model, image=IMAGE)
+    SdObservability(stacks["Observability"], "Observability", api=api)
+    assert [str(each) for each in unresolved_findings(app)] == []
+
+
+def test_findings_of_others_are_seen() -> None:
+    app = App()
+    s3.Bucket(Stack(app, "Service"), "Bare")
+    assert {each.rule for each in unresolved_findings(app)} == {
+        "AwsSolutions-S1",
+        "AwsSolutions-S10",
+    }

@@ -1,0 +1,142 @@
+"""Routes: what may stand side by side, and that the order of making things does not matter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_sns as sns
+from aws_cdk.assertions import Template
+
+from cdk_stable_diffusion.api import RouteRegistry, SdApi
+from cdk_stable_diffusion.api.routes import MAX_STATIC_MODELS
+from cdk_stable_diffusion.contract import RouteTable
+
+
+def subscribe(scope: cdk.Stack, api: SdApi, runtime: str) -> None:
+    """Do what a runtime does with its filter policy."""
+    sns.CfnSubscription(
+        scope,
+        f"Subscription-{runtime}",
+        topic_arn=api.request_topic.topic_arn,
+        protocol="sqs",
+        endpoint="arn:aws:sqs:us-east-1:123456789012:queue",
+        filter_policy=api.routes.lazy_filter_policy(runtime),
+    )
+
+
+def policies(stack: cdk.Stack) -> list[Any]:
+    return [
+        each["Properties"]["FilterPolicy"]
+        for each in Template.from_stack(stack).find_resources("AWS::SNS::Subscription").values()
+    ]
+
+
+def routes_of(stack: cdk.Stack) -> RouteTable:
+    (function,) = Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()
+    return RouteTable.from_json(function["Properties"]["Environment"]["Variables"]["SD_ROUTES"])
+
+
+def add(api: SdApi, stack: cdk.Stack, runtime: str) -> None:
+    if runtime == "any":
+        api.routes.add_dynamic("any")
+    else:
+        api.routes.add_static(runtime, [f"{runtime}-model"])
+    subscribe(stack, api, runtime)
+
+
+@pytest.mark.parametrize(
+    "order", [["one", "two", "any"], ["any", "two", "one"], ["two", "any", "one"]]
+)
+@pytest.mark.parametrize("across_stacks", [False, True])
+def test_the_order_does_not_matter(order: list[str], across_stacks: bool) -> None:
+    app = cdk.App()
+    first = cdk.Stack(app, "First")
+    api = SdApi(first, "Api")
+    stacks = []
+    for runtime in order:
+        stack = cdk.Stack(app, f"Stack-{runtime}") if across_stacks else first
+        add(api, stack, runtime)
+        stacks.append(stack)
+
+    found = {
+        json.dumps(policy)
+        for stack in (stacks if across_stacks else [first])
+        for policy in policies(stack)
+    }
+    assert found == {
+        json.dumps({"model": ["one-model"]}),
+        json.dumps({"model": ["two-model"]}),
+        json.dumps({"model": [{"anything-but": ["one-model", "two-model"]}]}),
+    }
+    assert routes_of(first) == RouteTable(
+        static={"one-model": "one", "two-model": "two"}, dynamic="any"
+    )
+
+
+def test_runtimes_in_other_stacks_need_the_api_and_not_the_other_way_round() -> None:
+    app = cdk.App()
+    first = cdk.Stack(app, "First")
+    api = SdApi(first, "Api")
+    second = cdk.Stack(app, "Second")
+    add(api, second, "one")
+    app.synth()
+    assert second.dependencies == [first]
+    assert first.dependencies == []
+
+
+def test_a_lone_dynamic_runtime_takes_everything() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    add(SdApi(stack, "Api"), stack, "any")
+    assert policies(stack) == [{"model": [{"exists": True}]}]
+
+
+def test_what_cannot_stand_side_by_side() -> None:
+    routes = RouteRegistry()
+    routes.add_static("one", ["a", "b"])
+    routes.add_dynamic("any")
+    before = (routes.to_json(), routes.runtimes())
+
+    with pytest.raises(ValueError, match="a runtime named 'one' already") as caught:
+        routes.add_static("one", ["b", "c", "c", "d/e"])
+    assert "model 'b' is served by runtime 'one' already" in str(caught.value)
+    assert "model 'c' is named 2 times" in str(caught.value)
+    assert "model 'd/e': must be" in str(caught.value)
+    with pytest.raises(ValueError, match="the dynamic runtime 'any' already"):
+        routes.add_dynamic("other")
+    with pytest.raises(ValueError, match="a runtime named 'any' already"):
+        routes.add_static("any", ["z"])
+    with pytest.raises(ValueError, match="at least one"):
+        routes.add_static("two", [])
+    with pytest.raises(ValueError, match="name is 'Two_'"):
+        routes.add_static("Two_", ["z"])
+    assert (routes.to_json(), routes.runtimes()) == before
+
+
+def test_models_beyond_what_a_filter_can_name_are_refused() -> None:
+    routes = RouteRegistry()
+    routes.add_static("one", [f"m{number}" for number in range(MAX_STATIC_MODELS)])
+    with pytest.raises(ValueError, match="would serve 151 models: at most 150"):
+        routes.add_static("two", ["one-more"])
+
+
+def test_routes_beyond_what_a_function_can_be_told_are_refused() -> None:
+    app = cdk.App()
+    stack = cdk.Stack(app, "Stack")
+    api = SdApi(stack, "Api")
+    api.routes.add_static("one", [f"{'m' * 60}-{number}" for number in range(100)])
+    with pytest.raises(RuntimeError, match="leave some to a dynamic runtime"):
+        app.synth()
+
+
+def test_followers_hear_of_everything_in_either_order() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    api = SdApi(stack, "Api")
+    early: list[object] = []
+    late: list[object] = []
+    api.routes.follow(early.append)
+    results = api.add_result_queue("Results")
+    api.routes.follow(late.append)
+    assert early == late == [results]
