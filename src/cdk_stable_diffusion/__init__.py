@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .api import Throttle as Throttle
     from .cluster import SdEksCluster as SdEksCluster
     from .observability import SdObservability as SdObservability
+    from .runtime import Capacity as Capacity
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageStart as ImageStart
     from .runtime import Model as Model
@@ -30,6 +31,7 @@ _HOMES = {
     "Throttle": "api",
     "SdEksCluster": "cluster",
     "SdObservability": "observability",
+    "Capacity": "runtime",
     "GpuNodes": "runtime",
     "ImageStart": "runtime",
     "Model": "runtime",

@@ -55,7 +55,7 @@ def is_token(value: object) -> bool:
     """Tell whether a value is known only at deployment, so that it cannot be checked now.
 
     Args:
-        value: Any value, also one inside which a token may be embedded.
+        value: A value, such as a string, which may have a token in it, or a number.
 
     Returns:
         True for an unresolved CDK token.

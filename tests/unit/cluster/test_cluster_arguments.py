@@ -1,0 +1,53 @@
+"""Which arguments a cluster refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_ec2 as ec2
+
+from cdk_stable_diffusion.cluster import SdEksCluster
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"availability_zones": 1}, "availability_zones is 1: 2 to 6"),
+        ({"availability_zones": 7}, "availability_zones is 7: 2 to 6"),
+        ({"nat_gateways": 0}, "nat_gateways is 0: 1 to the number of zones, 2"),
+        ({"nat_gateways": 3}, "nat_gateways is 3: 1 to the number of zones, 2"),
+        ({"system_node_count": 1}, "system_node_count is 1: 2 to 10"),
+        ({"addon_versions": {"core-dns": "v1"}}, "addon_versions names core-dns: only vpc-cni"),
+    ],
+)
+def test_refuses(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match="SdEksCluster Service/Cluster: ") as error:
+        SdEksCluster(Stack(App(), "Service"), "Cluster", **arguments)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["availability_zones", "nat_gateways"])
+def test_refuses_to_shape_the_users_vpc(name: str) -> None:
+    stack = Stack(App(), "Service")
+    arguments: dict[str, Any] = {name: 2}
+    with pytest.raises(ValueError, match=f"{name} is 2, but vpc is given"):
+        SdEksCluster(stack, "Cluster", vpc=ec2.Vpc(stack, "Mine"), **arguments)
+
+
+def test_names_every_fault_at_once_and_makes_nothing() -> None:
+    stack = Stack(App(), "Service")
+    with pytest.raises(ValueError) as error:
+        SdEksCluster(stack, "Cluster", availability_zones=9, nat_gateways=20, system_node_count=0)
+    for argument in ("availability_zones", "nat_gateways", "system_node_count"):
+        assert argument in str(error.value)
+    assert stack.node.try_find_child("Cluster") is None
+
+
+def test_refuses_a_vpc_without_private_subnets() -> None:
+    stack = Stack(App(), "Service")
+    public = ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC)
+    vpc = ec2.Vpc(stack, "Mine", nat_gateways=0, subnet_configuration=[public])
+    with pytest.raises(ValueError, match="vpc has no private subnets"):
+        SdEksCluster(stack, "Cluster", vpc=vpc)

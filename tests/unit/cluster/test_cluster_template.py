@@ -1,0 +1,352 @@
+"""What a cluster synthesises to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aws_cdk import Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_kms as kms
+
+from cdk_stable_diffusion.cluster import VERSIONS, SdEksCluster
+from tests.manifests.compose import (
+    Template,
+    as_list,
+    cluster_alone,
+    new_app,
+    properties,
+    resources,
+    statements,
+    templates_of,
+)
+
+CHART = "Custom::AWSCDK-EKS-HelmChart"
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return cluster_alone()
+
+
+def cluster_template(**arguments: Any) -> Template:
+    app = new_app()
+    SdEksCluster(Stack(app, "Service"), "Cluster", **arguments)
+    return templates_of(app)["Service"]
+
+
+def chart(template: Template, name: str) -> dict[str, Any]:
+    (found,) = (each for each in properties(template, CHART) if each["Release"] == name)
+    return found
+
+
+def values(template: Template, name: str) -> dict[str, Any]:
+    text = chart(template, name)["Values"]
+    if isinstance(text, dict):
+        text = "".join(item if isinstance(item, str) else "token" for item in text["Fn::Join"][1])
+    return dict(json.loads(text))
+
+
+def control_plane(template: Template) -> dict[str, Any]:
+    (found,) = properties(template, "AWS::EKS::Cluster")
+    return found
+
+
+class TestControlPlane:
+    def test_has_the_pinned_version(self, template: Template) -> None:
+        assert control_plane(template)["Version"] == VERSIONS.kubernetes == "1.35"
+
+    def test_is_reached_from_the_vpc_only(self, template: Template) -> None:
+        access = control_plane(template)["ResourcesVpcConfig"]
+        assert access["EndpointPrivateAccess"] is True
+        assert access["EndpointPublicAccess"] is False
+
+    def test_is_reached_from_where_the_user_says(self) -> None:
+        access = eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from("192.0.2.0/24")
+        config = control_plane(cluster_template(endpoint_access=access))["ResourcesVpcConfig"]
+        assert config["EndpointPublicAccess"] is True
+        assert config["PublicAccessCidrs"] == ["192.0.2.0/24"]
+
+    def test_logs_everything(self, template: Template) -> None:
+        logging = control_plane(template)["Logging"]["ClusterLogging"]["EnabledTypes"]
+        assert {each["Type"] for each in logging} == {
+            "api",
+            "audit",
+            "authenticator",
+            "controllerManager",
+            "scheduler",
+        }
+
+    def test_encrypts_secrets_with_a_key_that_rotates(self, template: Template) -> None:
+        (encryption,) = control_plane(template)["EncryptionConfig"]
+        assert encryption["Resources"] == ["secrets"]
+        (key,) = resources(template, "AWS::KMS::Key")
+        assert key["Properties"]["EnableKeyRotation"] is True
+        assert key["DeletionPolicy"] == "Delete"
+
+    def test_encrypts_secrets_with_the_users_key(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        key = kms.Key(stack, "Mine")
+        SdEksCluster(stack, "Cluster", secrets_encryption_key=key)
+        assert len(resources(templates_of(app)["Service"], "AWS::KMS::Key")) == 1
+
+    def test_knows_people_and_nodes_by_access_entries_only(self, template: Template) -> None:
+        assert control_plane(template)["AccessConfig"]["AuthenticationMode"] == "API"
+
+    def test_is_not_auto_mode(self, template: Template) -> None:
+        assert control_plane(template)["ComputeConfig"]["Enabled"] is False
+
+    def test_leaves_addons_to_the_template(self, template: Template) -> None:
+        assert control_plane(template)["BootstrapSelfManagedAddons"] is False
+
+
+class TestNetwork:
+    def test_spans_two_zones_with_one_nat_gateway(self, template: Template) -> None:
+        assert len(resources(template, "AWS::EC2::Subnet")) == 4
+        assert len(resources(template, "AWS::EC2::NatGateway")) == 1
+
+    def test_spans_as_many_zones_as_the_user_says(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service", env={"region": "eu-west-1", "account": "123456789012"})
+        stack.node.set_context(
+            "availability-zones:account=123456789012:region=eu-west-1",
+            ["eu-west-1a", "eu-west-1b", "eu-west-1c"],
+        )
+        SdEksCluster(stack, "Cluster", availability_zones=3, nat_gateways=3)
+        template = templates_of(app)["Service"]
+        assert len(resources(template, "AWS::EC2::Subnet")) == 6
+        assert len(resources(template, "AWS::EC2::NatGateway")) == 3
+
+    def test_reaches_s3_without_the_nat_gateway(self, template: Template) -> None:
+        (endpoint,) = properties(template, "AWS::EC2::VPCEndpoint")
+        assert endpoint["VpcEndpointType"] == "Gateway"
+        assert "s3" in json.dumps(endpoint["ServiceName"])
+
+    def test_logs_its_flows(self, template: Template) -> None:
+        (flow_log,) = properties(template, "AWS::EC2::FlowLog")
+        assert flow_log["TrafficType"] == "ALL"
+
+    def test_gives_no_public_addresses(self, template: Template) -> None:
+        assert not any(
+            subnet.get("MapPublicIpOnLaunch") for subnet in properties(template, "AWS::EC2::Subnet")
+        )
+
+    def test_may_be_the_users(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        SdEksCluster(stack, "Cluster", vpc=ec2.Vpc(stack, "Mine", nat_gateways=1))
+        template = templates_of(app)["Service"]
+        assert len(resources(template, "AWS::EC2::VPC")) == 1
+        assert resources(template, "AWS::EC2::FlowLog") == []
+
+
+class TestSystemNodes:
+    def test_are_two_arm_bottlerocket_nodes(self, template: Template) -> None:
+        (group,) = properties(template, "AWS::EKS::Nodegroup")
+        assert group["AmiType"] == "BOTTLEROCKET_ARM_64"
+        assert group["InstanceTypes"] == ["m7g.large"]
+        assert group["ScalingConfig"] == {"MinSize": 2, "DesiredSize": 2, "MaxSize": 3}
+
+    def test_take_the_variant_of_their_architecture(self) -> None:
+        template = cluster_template(
+            system_instance_type=ec2.InstanceType("m7i.xlarge"), system_node_count=3
+        )
+        (group,) = properties(template, "AWS::EKS::Nodegroup")
+        assert group["AmiType"] == "BOTTLEROCKET_x86_64"
+        assert group["InstanceTypes"] == ["m7i.xlarge"]
+        assert group["ScalingConfig"]["DesiredSize"] == 3
+
+    def test_cannot_change_the_network(self, template: Template) -> None:
+        for role in resources(template, "AWS::IAM::Role"):
+            trusted = json.dumps(role["Properties"]["AssumeRolePolicyDocument"])
+            if "ec2.amazonaws.com" in trusted:
+                assert "AmazonEKS_CNI_Policy" not in json.dumps(role)
+
+
+class TestAddons:
+    def test_are_those_of_the_table(self, template: Template) -> None:
+        assert [each["AddonName"] for each in properties(template, "AWS::EKS::Addon")] == [
+            name for name, _ in VERSIONS.addons
+        ]
+
+    def test_take_the_version_that_eks_offers(self, template: Template) -> None:
+        assert all("AddonVersion" not in each for each in properties(template, "AWS::EKS::Addon"))
+
+    def test_take_the_users_version(self) -> None:
+        template = cluster_template(addon_versions={"coredns": "v1.12.4-eksbuild.1"})
+        versions = {
+            each["AddonName"]: each.get("AddonVersion")
+            for each in properties(template, "AWS::EKS::Addon")
+        }
+        assert versions["coredns"] == "v1.12.4-eksbuild.1"
+        assert versions["kube-proxy"] is None
+
+    def test_network_plugin_has_a_role_of_its_own(self, template: Template) -> None:
+        (plugin,) = (
+            each
+            for each in properties(template, "AWS::EKS::Addon")
+            if each["AddonName"] == "vpc-cni"
+        )
+        (association,) = plugin["PodIdentityAssociations"]
+        assert association["ServiceAccount"] == "aws-node"
+
+
+class TestCharts:
+    @pytest.mark.parametrize(
+        ("name", "version", "repository", "namespace"),
+        [
+            (
+                "karpenter-crd",
+                VERSIONS.karpenter,
+                "oci://public.ecr.aws/karpenter/karpenter-crd",
+                "kube-system",
+            ),
+            (
+                "karpenter",
+                VERSIONS.karpenter,
+                "oci://public.ecr.aws/karpenter/karpenter",
+                "kube-system",
+            ),
+            ("keda", VERSIONS.keda, "https://kedacore.github.io/charts", "keda"),
+        ],
+    )
+    def test_are_pinned(
+        self, template: Template, name: str, version: str, repository: str, namespace: str
+    ) -> None:
+        found = chart(template, name)
+        assert found["Chart"] == name
+        assert found["Version"] == version
+        assert found["Repository"] == repository
+        assert found["Namespace"] == namespace
+
+    @pytest.mark.parametrize("name", ["karpenter-crd", "karpenter", "keda"])
+    def test_roll_back_before_the_function_is_cut_off(self, template: Template, name: str) -> None:
+        found = chart(template, name)
+        assert found["Wait"] is True
+        assert found["Atomic"] is True
+        assert int(found["Timeout"].removesuffix("s")) <= 600
+
+    def test_karpenter_hears_of_interruptions(self, template: Template) -> None:
+        assert values(template, "karpenter")["settings"]["interruptionQueue"]
+
+    def test_karpenter_has_two_replicas_with_resources(self, template: Template) -> None:
+        found = values(template, "karpenter")
+        assert found["replicas"] == 2
+        assert found["controller"]["resources"]["limits"]["memory"] == "1Gi"
+        assert found["serviceAccount"] == {"create": True, "name": "karpenter"}
+        assert [each["name"] for each in found["controller"]["env"]] == ["AWS_REGION"]
+
+    def test_keda_has_two_operators(self, template: Template) -> None:
+        assert values(template, "keda")["operator"]["replicaCount"] == 2
+
+
+class TestInterruptions:
+    def test_queue_forgets_after_five_minutes(self, template: Template) -> None:
+        (queue,) = properties(template, "AWS::SQS::Queue")
+        assert queue["MessageRetentionPeriod"] == 300
+        assert queue["SqsManagedSseEnabled"] is True
+
+    def test_five_kinds_of_notices_reach_it(self, template: Template) -> None:
+        rules = properties(template, "AWS::Events::Rule")
+        assert {each["EventPattern"]["detail-type"][0] for each in rules} == {
+            "AWS Health Event",
+            "EC2 Capacity Reservation Instance Interruption Warning",
+            "EC2 Instance Rebalance Recommendation",
+            "EC2 Instance State-change Notification",
+            "EC2 Spot Instance Interruption Warning",
+        }
+        assert all(len(each["Targets"]) == 1 for each in rules)
+
+
+class TestIdentity:
+    def test_nodes_join_by_an_access_entry(self, template: Template) -> None:
+        kinds = [each.get("Type") for each in properties(template, "AWS::EKS::AccessEntry")]
+        assert kinds.count("EC2_LINUX") == 1
+
+    def test_cloudformation_owns_the_instance_profile(self, template: Template) -> None:
+        assert len(resources(template, "AWS::IAM::InstanceProfile")) == 1
+        for _, statement in statements(template):
+            for action in as_list(statement["Action"]):
+                assert action not in ("iam:CreateInstanceProfile", "iam:DeleteInstanceProfile")
+
+    def test_pods_get_roles_by_pod_identity(self, template: Template) -> None:
+        associations = properties(template, "AWS::EKS::PodIdentityAssociation")
+        assert {(each["Namespace"], each["ServiceAccount"]) for each in associations} == {
+            ("kube-system", "karpenter"),
+            ("keda", "keda-operator"),
+        }
+
+    def test_keda_may_do_nothing_without_a_runtime(self, template: Template) -> None:
+        (association,) = (
+            each
+            for each in properties(template, "AWS::EKS::PodIdentityAssociation")
+            if each["Namespace"] == "keda"
+        )
+        role = association["RoleArn"]["Fn::GetAtt"][0]
+        given = template["Resources"][role]["Properties"]
+        assert "ManagedPolicyArns" not in given
+        assert "Policies" not in given
+        assert not any(
+            {"Ref": role} in policy.get("Roles", [])
+            for policy in properties(template, "AWS::IAM::Policy")
+        )
+
+    def test_karpenter_has_the_statements_of_its_reference(self, template: Template) -> None:
+        assert {
+            statement["Sid"] for name, statement in statements(template) if "Karpenter" in name
+        } == {
+            "AllowScopedEC2InstanceAccessActions",
+            "AllowScopedEC2LaunchTemplateAccessActions",
+            "AllowScopedEC2InstanceActionsWithTags",
+            "AllowScopedResourceCreationTagging",
+            "AllowScopedResourceTagging",
+            "AllowScopedDeletion",
+            "AllowPassingInstanceRole",
+            "AllowAPIServerEndpointDiscovery",
+            "AllowInterruptionQueueActions",
+            "AllowZonalShiftStatusReadOnly",
+            "AllowRegionalReadActions",
+            "AllowSSMReadActions",
+            "AllowPricingReadActions",
+            "AllowUnscopedInstanceProfileListAction",
+            "AllowInstanceProfileReadActions",
+        }
+
+    def test_karpenter_ends_only_what_is_its_own(self, template: Template) -> None:
+        (deletion,) = (
+            statement
+            for _, statement in statements(template)
+            if statement.get("Sid") == "AllowScopedDeletion"
+        )
+        (key,) = deletion["Condition"]["StringEquals"]
+        assert key.startswith("aws:ResourceTag/kubernetes.io/cluster/<Cluster")
+        assert deletion["Condition"]["StringEquals"][key] == "owned"
+
+
+class TestManners:
+    def test_has_no_outputs(self, template: Template) -> None:
+        assert "Outputs" not in template
+
+    def test_has_no_physical_names(self, template: Template) -> None:
+        names = {
+            "AWS::IAM::Role": "RoleName",
+            "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+            "AWS::IAM::InstanceProfile": "InstanceProfileName",
+            "AWS::SQS::Queue": "QueueName",
+            "AWS::EKS::Cluster": "Name",
+            "AWS::EKS::Nodegroup": "NodegroupName",
+            "AWS::Events::Rule": "Name",
+            "AWS::Logs::LogGroup": "LogGroupName",
+        }
+        for kind, name in names.items():
+            assert not any(name in each for each in properties(template, kind)), kind
+
+    def test_two_in_one_stack_do_not_collide(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        SdEksCluster(stack, "Blue")
+        SdEksCluster(stack, "Green")
+        assert len(resources(templates_of(app)["Service"], "AWS::EKS::Cluster")) == 2
