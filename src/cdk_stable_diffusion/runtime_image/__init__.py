@@ -1,0 +1,1 @@
+"""What runs in the runtime's container: the queue agent and its engine."""

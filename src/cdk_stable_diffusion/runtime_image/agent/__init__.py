@@ -1,0 +1,8 @@
+"""The queue agent: takes tasks, has pictures made of them, delivers the results.
+
+    fetch: take a message, look for an earlier result, get the model's files
+    GPU:   load the model and generate, in the engine's child process
+    deliver: encode, store, announce, delete the message
+
+Every message in hand is kept from others by a heartbeat until it is deleted or given back.
+"""

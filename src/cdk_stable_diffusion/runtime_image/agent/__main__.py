@@ -1,0 +1,45 @@
+"""``python -m cdk_stable_diffusion.runtime_image.agent``: run an agent until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from ...contract import AgentEnvironment
+from ..structured_log import set_up_logging
+from .child import ChildEngine
+from .signals import Signals
+
+EXIT_WRONG_ENVIRONMENT = 2
+
+
+def main() -> int:
+    """Run an agent.
+
+    Returns:
+        The exit status: 0 after a drain, 2 for a wrong environment.
+    """
+    signals = Signals()
+    signals.catch()
+    set_up_logging("agent")
+    try:
+        environment = AgentEnvironment.from_environment(os.environ)
+    except ValueError as error:
+        logging.getLogger("cdk_stable_diffusion").error("%s", error)
+        return EXIT_WRONG_ENVIRONMENT
+    # The engine's imports take seconds, so it starts before anything else is even imported.
+    engine = ChildEngine()
+    engine.start()
+    from .service import serve
+
+    return serve(environment, engine, signals)
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    # A thread may still wait for an answer that nobody needs any more; it must not keep the
+    # process.
+    sys.stderr.flush()
+    os._exit(status)

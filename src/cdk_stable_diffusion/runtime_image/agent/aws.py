@@ -1,0 +1,60 @@
+"""The AWS clients that an agent needs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from .task_queue import WAIT_SECONDS
+
+# As many as the downloads of a model keep busy, and some for everything else.
+_CONNECTIONS = 48
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clients:
+    """One client a service, safe for many threads.
+
+    Attributes:
+        sqs: For everything but waiting for messages.
+        waiting_sqs: For waiting for messages; does not retry by itself.
+        s3: Amazon S3.
+        sns: Amazon SNS.
+    """
+
+    sqs: Any
+    waiting_sqs: Any
+    s3: Any
+    sns: Any
+
+
+def make_clients(topic_arn: str) -> Clients:
+    """Make the clients from the environment's settings and credentials.
+
+    Args:
+        topic_arn: ARN of the result topic; its region is used where the environment names none.
+    """
+    # The stubs know services by literal names alone.
+    session: Any = boto3.Session()
+    region = session.region_name or os.environ.get("AWS_REGION") or topic_arn.split(":")[3]
+
+    def client(service: str, *, read_timeout: int, attempts: int) -> Any:
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=4,
+            read_timeout=read_timeout,
+            max_pool_connections=_CONNECTIONS,
+        )
+        return session.client(service, region_name=region, config=config)
+
+    return Clients(
+        # A heartbeat that hangs must fail soon enough for another before the lease ends.
+        sqs=client("sqs", read_timeout=5, attempts=2),
+        waiting_sqs=client("sqs", read_timeout=WAIT_SECONDS + 15, attempts=1),
+        s3=client("s3", read_timeout=30, attempts=3),
+        sns=client("sns", read_timeout=10, attempts=3),
+    )

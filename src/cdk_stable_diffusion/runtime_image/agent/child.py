@@ -1,0 +1,349 @@
+"""The engine as a supervised child process.
+
+A fault in a GPU driver takes the child, never the agent and its leases. The child ends when its
+pipe closes, so that it cannot outlive the agent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ...contract import Parameters
+from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
+from .engine import (
+    Drawing,
+    EngineCancelled,
+    EngineHealth,
+    Generation,
+    ModelDirectory,
+    OnStep,
+    Raster,
+)
+from .failure import TaskFailure
+
+_LOG = logging.getLogger(__name__)
+
+ENGINE_COMMAND = (sys.executable, "-m", "cdk_stable_diffusion.runtime_image.engine")
+_LONGEST_PAUSE_SECONDS = 30.0
+_GOODBYE_SECONDS = 1.0
+
+
+class ChildEngine:
+    """An `Engine` in a child process, which is replaced when it dies or hangs."""
+
+    def __init__(self, command: Sequence[str] = ENGINE_COMMAND) -> None:
+        """Prepare, without starting.
+
+        Args:
+            command: What to run; the descriptors to read from and write to are appended.
+                Default: the engine of this package.
+        """
+        self._command = tuple(command)
+        self._child: _Child | None = None
+        self._closed = False
+        self._identifiers = itertools.count(1)
+        self._generating: int | None = None
+        self._deaths_at_start = 0
+        self._not_before = 0.0
+        self._model: str | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the child if none is running; returns before it is ready."""
+        with self._lock:
+            if self._closed or (self._child is not None and self._child.running):
+                return
+            if self._child is not None:
+                self._child.end(0.0)
+            self._child = _Child(self._command)
+            self._model = None
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Wait until the child can take commands, starting it where that is needed.
+
+        Args:
+            timeout: Most seconds to wait.
+
+        Returns:
+            Whether it can.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._closed and (remaining := deadline - time.monotonic()) > 0:
+            child = self._child
+            if child is None or not child.running:
+                pause = self._not_before - time.monotonic()
+                if pause > 0:
+                    time.sleep(min(pause, remaining, 0.1))
+                else:
+                    self.start()
+            elif child.changed(remaining):
+                if child.ready.is_set():
+                    self._deaths_at_start = 0
+                    return True
+                self._died(child)
+        return False
+
+    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+        """Make a model the one to draw with; does nothing if it is already.
+
+        Args:
+            model: The model.
+            timeout: Most seconds that it may take.
+
+        Raises:
+            TaskFailure: If that is impossible.
+        """
+        if self.health().model == model.digest:
+            return
+        self._model = None
+        header = {"command": "load", "directory": str(model.path), "digest": model.digest}
+        for frame in self._run(header, timeout):
+            if frame.header["event"] == "done":
+                self._model = model.digest
+
+    def generate(
+        self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
+    ) -> Drawing:
+        """Draw with the loaded model.
+
+        Args:
+            generation: What to draw.
+            timeout: Most seconds that it may take; then the child is replaced.
+            on_step: Called after each step.
+
+        Returns:
+            The pictures.
+
+        Raises:
+            TaskFailure: If that is impossible.
+            EngineCancelled: If `cancel` was called.
+        """
+        header = {
+            "command": "generate",
+            "prompt": generation.prompt,
+            "negative_prompt": generation.negative_prompt,
+            "seeds": list(generation.seeds),
+            "width": generation.width,
+            "height": generation.height,
+            "steps": generation.steps,
+            "guidance_scale": generation.guidance_scale,
+            "scheduler": generation.scheduler,
+        }
+        pictures: list[Raster] = []
+        for frame in self._run(header, timeout):
+            event = frame.header
+            if event["event"] == "step" and on_step is not None:
+                on_step(event["step"], event["steps"])
+            elif event["event"] == "picture":
+                pictures.append(
+                    Raster(
+                        width=event["width"],
+                        height=event["height"],
+                        seed=event["seed"],
+                        pixels=frame.payload,
+                    )
+                )
+            elif event["event"] == "cancelled":
+                raise EngineCancelled
+            elif event["event"] == "done":
+                parameters = Parameters(**event["parameters"])
+                return Drawing(
+                    pictures=tuple(pictures), parameters=parameters, software=event["software"]
+                )
+        raise AssertionError("unreachable: a command ends with an event")
+
+    def cancel(self) -> None:
+        """Stop the running `generate` within one step, if there is one."""
+        identifier, child = self._generating, self._child
+        if identifier is not None and child is not None:
+            child.write({"command": "cancel", "id": identifier})
+
+    def health(self) -> EngineHealth:
+        """Tell how it is, without waiting."""
+        child = self._child
+        running = child is not None and child.running
+        return EngineHealth(
+            running=running,
+            ready=running and child is not None and child.ready.is_set(),
+            model=self._model if running else None,
+        )
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's process id, for logs and tests."""
+        return self._child.process.pid if self._child else None
+
+    def close(self) -> None:
+        """End the child, at once."""
+        with self._lock:
+            self._closed = True
+            child = self._child
+        if child is not None:
+            child.end(_GOODBYE_SECONDS)
+
+    def _run(self, header: dict[str, Any], timeout: float) -> _Events:
+        child = self._child
+        if child is None or not child.running:
+            raise TaskFailure("generation-failed", "the engine is not running", transient=True)
+        return _Events(self, child, header, timeout)
+
+    def _died(self, child: _Child) -> str:
+        """Clean up after a child and say what became of it."""
+        how = child.end(_GOODBYE_SECONDS)
+        self._model = None
+        if not child.ready.is_set():
+            self._deaths_at_start += 1
+            pause = min(_LONGEST_PAUSE_SECONDS, 0.5 * 2**self._deaths_at_start)
+            self._not_before = time.monotonic() + pause
+        if not self._closed:
+            _LOG.error("engine ended: %s", how)
+        return how
+
+
+class _Events:
+    """The answers to one command, up to the one that ends it."""
+
+    def __init__(
+        self, engine: ChildEngine, child: _Child, header: dict[str, Any], timeout: float
+    ) -> None:
+        self._engine = engine
+        self._child = child
+        self._id = next(engine._identifiers)
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._ended = False
+        if header["command"] == "generate":
+            engine._generating = self._id
+        child.write({**header, "id": self._id})
+
+    def __iter__(self) -> _Events:
+        return self
+
+    def __next__(self) -> Frame:
+        if self._ended:
+            raise StopIteration
+        while True:
+            frame = self._next_frame()
+            if frame.header.get("id") != self._id:
+                continue
+            event = frame.header["event"]
+            if event in ("done", "failed", "cancelled"):
+                self._end()
+            if event == "failed":
+                raise TaskFailure(
+                    frame.header["code"],
+                    frame.header["detail"],
+                    transient=frame.header["transient"],
+                )
+            return frame
+
+    def _next_frame(self) -> Frame:
+        try:
+            frame = self._child.frames.get(timeout=max(0.0, self._deadline - time.monotonic()))
+        except queue.Empty:
+            self._end()
+            self._child.kill()
+            self._engine._died(self._child)
+            self._engine.start()
+            raise TaskFailure(
+                "deadline-exceeded",
+                f"took longer than {self._timeout:.0f} s; the engine was replaced",
+                transient=True,
+            ) from None
+        if frame is None:
+            self._end()
+            how = self._engine._died(self._child)
+            self._engine.start()
+            raise TaskFailure("generation-failed", f"the engine ended: {how}", transient=True)
+        return frame
+
+    def _end(self) -> None:
+        self._ended = True
+        self._engine._generating = None
+
+
+class _Child:
+    """One run of the engine's process."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        from_agent, to_engine = os.pipe()
+        from_engine, to_agent = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                [*command, str(from_agent), str(to_agent)],
+                pass_fds=(from_agent, to_agent),
+                stdin=subprocess.DEVNULL,
+                # Whatever a library prints goes to the log; nothing but frames is in the pipe.
+                stdout=2,
+                # Ctrl-C in a terminal is for the agent, which then decides about its child.
+                start_new_session=True,
+                env={**os.environ, "SD_AGENT_PROCESS": str(os.getpid())},
+            )
+        finally:
+            os.close(from_agent)
+            os.close(to_agent)
+        self.frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self.ready = threading.Event()
+        self._changed = threading.Event()
+        self._writer = FrameWriter(to_engine)
+        self._ended = threading.Event()
+        threading.Thread(
+            target=self._read, args=(FrameReader(from_engine),), name="engine-reader", daemon=True
+        ).start()
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.is_set()
+
+    def changed(self, timeout: float) -> bool:
+        """Wait until it is ready or has ended."""
+        return self._changed.wait(timeout)
+
+    def write(self, header: dict[str, Any]) -> None:
+        try:
+            self._writer.write(header)
+        except OSError:
+            # Its end shows in the frames, where the reader of the answers waits for it.
+            return
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def end(self, grace: float) -> str:
+        """Close the pipe, which ends the child; kill it if it does not. Say how it ended."""
+        self._writer.close()
+        try:
+            status = self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self._ended.set()
+        if status < 0:
+            return f"by signal {signal.Signals(-status).name}"
+        return f"with exit status {status}"
+
+    def _read(self, reader: FrameReader) -> None:
+        try:
+            while (frame := reader.read()) is not None:
+                if frame.header.get("event") == "ready":
+                    self.ready.set()
+                    self._changed.set()
+                else:
+                    self.frames.put(frame)
+        except (BrokenFrames, OSError) as error:
+            _LOG.error("engine's pipe: %s", error)
+        finally:
+            reader.close()
+            self._ended.set()
+            self.frames.put(None)
+            self._changed.set()

@@ -1,0 +1,140 @@
+"""What the agent knows of an engine: this protocol, and nothing of how pictures are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ...contract import Parameters
+
+OnStep = Callable[[int, int], None]
+"""Called with the number of finished steps and of all steps."""
+
+
+class EngineCancelled(Exception):
+    """The work was cancelled; what it had made so far is gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDirectory:
+    """A model's checked files on this machine.
+
+    Attributes:
+        name: The model's name.
+        digest: Identity of its weights; the engine keeps a model that it has already.
+        path: Directory that holds the files.
+    """
+
+    name: str
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """What to draw. `None` leaves a value to the pipeline.
+
+    Attributes:
+        prompt: What the pictures shall show.
+        negative_prompt: What they shall not show.
+        seeds: Seed of each picture.
+        width: Width in pixels.
+        height: Height in pixels.
+        steps: Denoising steps.
+        guidance_scale: Classifier-free guidance scale.
+        scheduler: Name from `contract.SCHEDULERS`; None is the model's own.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seeds: tuple[int, ...]
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raster:
+    """A picture as raw RGB bytes, row by row.
+
+    Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
+        pixels: ``width * height * 3`` bytes.
+        seed: The seed it was drawn from.
+    """
+
+    width: int
+    height: int
+    pixels: bytes = field(repr=False)
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """What the engine made.
+
+    Attributes:
+        pictures: The pictures, in the order of the seeds.
+        parameters: The values that were used.
+        software: Versions of what made them, such as ``{"diffusers": "0.42.1"}``.
+    """
+
+    pictures: tuple[Raster, ...]
+    parameters: Parameters
+    software: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineHealth:
+    """How the engine is.
+
+    Attributes:
+        running: Whether its process lives.
+        ready: Whether it can take a command at once, its imports being done.
+        model: Digest of the model that it holds.
+    """
+
+    running: bool
+    ready: bool
+    model: str | None = None
+
+
+class Engine(Protocol):
+    """Makes pictures. Commands come from one thread; `cancel` and `health` from any."""
+
+    def start(self) -> None:
+        """Start if it is not running; returns before it is ready."""
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Wait until it can take commands; tell whether it can."""
+
+    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+        """Make a model the one to draw with; does nothing if it is already.
+
+        Raises:
+            TaskFailure: If that is impossible.
+        """
+
+    def generate(
+        self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
+    ) -> Drawing:
+        """Draw with the loaded model.
+
+        Raises:
+            TaskFailure: If that is impossible.
+            EngineCancelled: If `cancel` was called.
+        """
+
+    def cancel(self) -> None:
+        """Stop the running `generate` within one step, if there is one."""
+
+    def health(self) -> EngineHealth:
+        """Tell how it is, without waiting."""
+
+    def close(self) -> None:
+        """End it, at once."""

@@ -1,0 +1,131 @@
+"""Leases: every message in hand is kept from other agents by a heartbeat."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from .task_queue import Received, TaskQueue
+
+_LOG = logging.getLogger(__name__)
+_BEATS_PER_LEASE = 3
+
+
+class _Lease:
+    def __init__(self, message: Received, due: float) -> None:
+        self.message = message
+        self.due = due
+        # Held while the queue is told, so that nothing is prolonged after it was given back.
+        self.lock = threading.Lock()
+        self.ended = False
+
+
+class Leases:
+    """The messages in hand and the thread that keeps them."""
+
+    def __init__(self, queue: TaskQueue, *, lease_seconds: float) -> None:
+        """Prepare, without starting.
+
+        Args:
+            queue: The queue that the messages come from.
+            lease_seconds: How long one beat keeps a message.
+        """
+        self._queue = queue
+        self._interval = lease_seconds / _BEATS_PER_LEASE
+        self._leases: dict[str, _Lease] = {}
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Start the heartbeat."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the heartbeat beats."""
+        return self._thread.is_alive()
+
+    def hold(self, message: Received) -> None:
+        """Keep a message that was just received."""
+        with self._changed:
+            self._leases[message.receipt] = _Lease(message, time.monotonic() + self._interval)
+            self._changed.notify_all()
+
+    def end(self, message: Received) -> bool:
+        """Stop keeping a message; after this no heartbeat of it is on its way.
+
+        Returns:
+            Whether it was in hand; whoever is told so decides about the message, nobody else.
+        """
+        with self._changed:
+            lease = self._leases.pop(message.receipt, None)
+            self._changed.notify_all()
+        if lease is None:
+            return False
+        with lease.lock:
+            lease.ended = True
+        return True
+
+    def held(self) -> list[Received]:
+        """Return the messages in hand."""
+        with self._changed:
+            return [lease.message for lease in self._leases.values()]
+
+    def wait_until_empty(self, timeout: float) -> bool:
+        """Wait until no message is in hand; tell whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._leases, timeout)
+
+    def release(self, message: Received, *, after_seconds: int = 0) -> None:
+        """Give a message back, unless somebody else has decided about it.
+
+        Args:
+            message: The message.
+            after_seconds: How long it stays hidden. Default: not at all.
+        """
+        if not self.end(message):
+            return
+        try:
+            self._queue.release(message, after_seconds=after_seconds)
+        except Exception as error:
+            # It comes back by itself when its lease ends.
+            _LOG.warning("could not release %s: %s", message.message_id, error)
+
+    def release_all(self) -> None:
+        """Give every message in hand back at once."""
+        for message in self.held():
+            self.release(message)
+
+    def stop(self) -> None:
+        """End the heartbeat."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while (lease := self._next_due()) is not None:
+            self._beat(lease)
+
+    def _next_due(self) -> _Lease | None:
+        with self._changed:
+            while not self._stopped:
+                lease = min(self._leases.values(), key=lambda each: each.due, default=None)
+                now = time.monotonic()
+                if lease is not None and lease.due <= now:
+                    return lease
+                self._changed.wait(None if lease is None else lease.due - now)
+        return None
+
+    def _beat(self, lease: _Lease) -> None:
+        with lease.lock:
+            lease.due = time.monotonic() + self._interval
+            if lease.ended:
+                return
+            try:
+                self._queue.keep(lease.message)
+            except Exception as error:
+                # Soon enough for another try before the lease ends.
+                lease.due = time.monotonic() + self._interval / 4
+                _LOG.warning("could not keep %s: %s", lease.message.message_id, error)

@@ -1,0 +1,277 @@
+"""Models on this machine's disk, shared by all agents on it.
+
+    <directory>/models/<digest>/      files of one model, whole and checked
+    <directory>/incoming/<digest>/    files that are being downloaded
+    <directory>/locks/<digest>        locked shared by whoever uses a model, exclusively by whoever
+                                      downloads or removes it
+
+A model gets its place in `models` by one rename, so it is whole or absent. The kernel drops the
+locks of a process that dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...contract import GenerationDefaults, ModelFile, ModelManifest
+from .engine import ModelDirectory
+from .failure import TaskFailure
+from .model_source import ModelSource
+
+_LOG = logging.getLogger(__name__)
+_MARKER = ".complete"
+"""No path in a manifest may start with a dot, so no file of a model has this name."""
+_RESERVED = ".reserved"
+_DOWNLOADS = 4
+_TRIES = 2
+_LOCK_PAUSE_SECONDS = 0.1
+_LOCK_SECONDS = 900.0
+
+
+class _Mismatch(Exception):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CachedModel:
+    """A model that is in use: it stays on the disk until `close`.
+
+    Attributes:
+        directory: What the engine loads.
+        defaults: What a request runs with where it says nothing.
+    """
+
+    directory: ModelDirectory
+    defaults: GenerationDefaults
+    _lock: int = field(repr=False)
+
+    def close(self) -> None:
+        """Say that it is no longer in use."""
+        os.close(self._lock)
+
+
+class ModelCache:
+    """Brings models to the disk and removes those that were not used for longest."""
+
+    def __init__(self, source: ModelSource, *, directory: Path, max_bytes: int) -> None:
+        """Open or make a cache.
+
+        Args:
+            source: Where models come from.
+            directory: The cache's directory.
+            max_bytes: Most bytes in it.
+        """
+        self._source = source
+        self._max_bytes = max_bytes
+        self._models = directory / "models"
+        self._incoming = directory / "incoming"
+        self._locks = directory / "locks"
+        for path in (self._models, self._incoming, self._locks):
+            path.mkdir(parents=True, exist_ok=True)
+        self._remove_abandoned()
+
+    def open(self, name: str) -> CachedModel:
+        """Return a model, downloaded if it is not there, checked in any case.
+
+        Args:
+            name: The model's name.
+
+        Raises:
+            TaskFailure: If it is not in the bucket, or not as its manifest says.
+        """
+        manifest = self._source.manifest(name)
+        if manifest.size > self._max_bytes:
+            raise TaskFailure(
+                "model-invalid",
+                f"model {name!r} has {manifest.size} bytes, the cache holds {self._max_bytes}",
+            )
+        lock = self._locked_whole(name, manifest)
+        path = self._models / manifest.digest
+        os.utime(path / _MARKER)
+        return CachedModel(
+            directory=ModelDirectory(name=name, digest=manifest.digest, path=path),
+            defaults=manifest.defaults,
+            _lock=lock,
+        )
+
+    def _locked_whole(self, name: str, manifest: ModelManifest) -> int:
+        """Return a shared lock on a model that is whole, after downloading it if need be."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while time.monotonic() < deadline:
+            shared = self._try_lock(manifest.digest, fcntl.LOCK_SH)
+            if shared is not None:
+                if self._is_whole(manifest):
+                    return shared
+                os.close(shared)
+            exclusive = self._try_lock(manifest.digest, fcntl.LOCK_EX)
+            if exclusive is not None:
+                try:
+                    if not self._is_whole(manifest):
+                        self._download(name, manifest)
+                finally:
+                    os.close(exclusive)
+            else:
+                # Another agent downloads it, or uses what is broken.
+                time.sleep(_LOCK_PAUSE_SECONDS)
+        raise TaskFailure(
+            "generation-failed", f"model {name!r}: its lock could not be had", transient=True
+        )
+
+    def _is_whole(self, manifest: ModelManifest) -> bool:
+        directory = self._models / manifest.digest
+        try:
+            marker = json.loads((directory / _MARKER).read_text("utf-8"))
+            return marker["digest"] == manifest.digest and all(
+                (directory / file.path).stat().st_size == file.size for file in manifest.files
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _download(self, name: str, manifest: ModelManifest) -> None:
+        target = self._models / manifest.digest
+        incoming = self._incoming / manifest.digest
+        _remove(target)
+        _remove(incoming)
+        self._reserve(incoming, manifest)
+        began = time.monotonic()
+        try:
+            with ThreadPoolExecutor(_DOWNLOADS, "download") as pool:
+                # Largest first, so that the last thread is not alone with it.
+                files = sorted(manifest.files, key=lambda file: -file.size)
+                list(pool.map(lambda file: self._fetch(name, file, incoming), files))
+            marker = {"digest": manifest.digest, "size": manifest.size, "name": name}
+            (incoming / _MARKER).write_text(json.dumps(marker), "utf-8")
+            (incoming / _RESERVED).unlink()
+            incoming.rename(target)
+        except BaseException:
+            _remove(incoming)
+            raise
+        seconds = round(time.monotonic() - began, 3)
+        _LOG.info("downloaded", extra={"model": name, "bytes": manifest.size, "seconds": seconds})
+
+    def _fetch(self, name: str, file: ModelFile, incoming: Path) -> None:
+        path = incoming / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, _TRIES + 1):
+            try:
+                _write_checked(path, file, self._source.read(name, file))
+                return
+            except _Mismatch as mismatch:
+                _LOG.warning("model %r: %s: %s", name, file.path, mismatch)
+                if attempt == _TRIES:
+                    raise TaskFailure(
+                        "model-invalid", f"model {name!r}: {file.path} {mismatch}"
+                    ) from None
+
+    def _reserve(self, incoming: Path, manifest: ModelManifest) -> None:
+        """Make room for a model and claim it."""
+        with self._alone():
+            used = {path: _size(path) for path in self._directories()}
+            oldest_first = sorted(self._models.iterdir(), key=_last_use)
+            for path in oldest_first:
+                if sum(used.values()) + manifest.size <= self._max_bytes:
+                    break
+                if self._evict(path):
+                    del used[path]
+            if sum(used.values()) + manifest.size > self._max_bytes:
+                raise TaskFailure(
+                    "generation-failed",
+                    f"no room for {manifest.size} bytes: every model in the cache is in use",
+                    transient=True,
+                )
+            incoming.mkdir()
+            (incoming / _RESERVED).write_text(str(manifest.size), "ascii")
+
+    def _evict(self, path: Path) -> bool:
+        lock = self._try_lock(path.name, fcntl.LOCK_EX)
+        if lock is None:
+            return False
+        try:
+            _LOG.info("evicted", extra={"digest": path.name})
+            _remove(path)
+            return True
+        finally:
+            os.close(lock)
+
+    def _remove_abandoned(self) -> None:
+        """Remove what a process that died has left."""
+        for path in self._incoming.iterdir():
+            lock = self._try_lock(path.name, fcntl.LOCK_EX)
+            if lock is not None:
+                _remove(path)
+                os.close(lock)
+
+    def _directories(self) -> Iterator[Path]:
+        yield from self._models.iterdir()
+        yield from self._incoming.iterdir()
+
+    def _try_lock(self, name: str, kind: int) -> int | None:
+        descriptor = os.open(self._locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        descriptor = os.open(self._locks / "room", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _write_checked(path: Path, file: ModelFile, pieces: Iterator[bytes]) -> None:
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("wb") as target:
+        for piece in pieces:
+            size += len(piece)
+            if size > file.size:
+                break
+            digest.update(piece)
+            target.write(piece)
+    if size != file.size:
+        more = "more" if size > file.size else f"{size}"
+        raise _Mismatch(f"has {more} bytes instead of {file.size}")
+    if digest.hexdigest() != file.sha256:
+        raise _Mismatch(f"has SHA-256 {digest.hexdigest()} instead of {file.sha256}")
+
+
+def _size(path: Path) -> int:
+    """Return the bytes that a directory of the cache has or has claimed."""
+    for name, read in _SIZE_FILES:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return read((path / name).read_text("utf-8"))
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+_SIZE_FILES: tuple[tuple[str, Callable[[str], int]], ...] = (
+    (_MARKER, lambda text: int(json.loads(text)["size"])),
+    (_RESERVED, int),
+)
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return (path / _MARKER).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""Models in the model bucket."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ...contract import InvalidModel, ModelFile, ModelManifest
+from ...contract.keys import model_manifest_key, model_prefix
+from .failure import TaskFailure
+from .outputs import error_code
+
+_MANIFEST_SECONDS = 60.0
+_MAX_MANIFEST_BYTES = 4 << 20
+_RANGE_BYTES = 8 << 20
+_RANGES_AT_ONCE = 8
+"""One connection to S3 gives a fraction of what a node's network takes."""
+
+_ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
+_BEYOND_END = frozenset({"416", "InvalidRange"})
+_REFUSED_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
+
+
+@dataclass(frozen=True)
+class _Known:
+    manifest: ModelManifest
+    until: float
+
+
+class ModelSource:
+    """Reads manifests and files of models. For one thread, but for `read`."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        """Connect.
+
+        Args:
+            s3: S3 client.
+            bucket: The model bucket.
+        """
+        self._s3 = s3
+        self._bucket = bucket
+        self._known: dict[str, _Known] = {}
+
+    def manifest(self, model: str) -> ModelManifest:
+        """Return a model's manifest, at most a minute old.
+
+        Args:
+            model: The model's name.
+
+        Raises:
+            TaskFailure: If there is none, or it is one that cannot be used.
+        """
+        known = self._known.get(model)
+        if known is not None and time.monotonic() < known.until:
+            return known.manifest
+        manifest = self._read_manifest(model)
+        self._known[model] = _Known(manifest, time.monotonic() + _MANIFEST_SECONDS)
+        return manifest
+
+    def read(self, model: str, file: ModelFile) -> Iterator[bytes]:
+        """Return the pieces of a file in order, fetched some at a time.
+
+        Args:
+            model: The model's name.
+            file: The file, from the model's manifest. No more than its size is read.
+
+        Raises:
+            TaskFailure: If it is not there.
+        """
+        fetched: deque[Future[bytes]] = deque()
+        pool = ThreadPoolExecutor(_RANGES_AT_ONCE, "range")
+        try:
+            for start in range(0, file.size, _RANGE_BYTES):
+                if len(fetched) == _RANGES_AT_ONCE:
+                    yield fetched.popleft().result()
+                fetched.append(pool.submit(self._read_range, model, file, start))
+            while fetched:
+                yield fetched.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read_range(self, model: str, file: ModelFile, start: int) -> bytes:
+        end = min(start + _RANGE_BYTES, file.size) - 1
+        try:
+            answer = self._s3.get_object(
+                Bucket=self._bucket,
+                Key=model_prefix(model) + file.path,
+                Range=f"bytes={start}-{end}",
+            )
+        except ClientError as error:
+            if error_code(error) in _BEYOND_END:
+                return b""
+            if error_code(error) in _ABSENT:
+                raise TaskFailure(
+                    "model-invalid",
+                    f"model {model!r}: {file.path} is in the manifest but not in the bucket",
+                ) from None
+            raise
+        with closing(answer["Body"]) as body:
+            data: bytes = body.read()
+        return data
+
+    def _read_manifest(self, model: str) -> ModelManifest:
+        key = model_manifest_key(model)
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in _ABSENT:
+                raise TaskFailure(
+                    "model-not-found", f"model {model!r}: s3://{self._bucket}/{key} is not there"
+                ) from None
+            raise
+        with closing(answer["Body"]) as body:
+            data = body.read(_MAX_MANIFEST_BYTES + 1)
+        try:
+            if len(data) > _MAX_MANIFEST_BYTES:
+                raise ValueError("is too large")
+            manifest = ModelManifest.from_json(data.decode("utf-8"))
+        except (InvalidModel, ValueError, TypeError) as error:
+            raise TaskFailure("model-invalid", f"model {model!r}: {key}: {error}") from None
+        _check(manifest, model)
+        return manifest
+
+
+def _check(manifest: ModelManifest, model: str) -> None:
+    paths = [file.path for file in manifest.files]
+    faults = [
+        f"{path} is refused: reading it can run code; weights must be .safetensors"
+        for path in paths
+        if path.lower().endswith(_REFUSED_SUFFIXES)
+    ]
+    folders = {path[:index] for path in paths for index, each in enumerate(path) if each == "/"}
+    faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
+    if len(set(paths)) < len(paths):
+        faults.append("a path occurs twice")
+    if "model_index.json" not in paths:
+        faults.append("model_index.json is missing: not a diffusers pipeline")
+    if faults:
+        raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

@@ -1,0 +1,103 @@
+"""Pictures and results in the output bucket."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ...contract import InvalidMessage, ResultMessage, TaskMessage
+from ...contract.keys import image_key, result_key
+
+_LOG = logging.getLogger(__name__)
+# S3 says "access denied" for a key that is not there to whoever may not list the bucket.
+_ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
+_EXISTS = frozenset({"412", "PreconditionFailed"})
+
+
+class Outputs:
+    """The output bucket, in the agent's words."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        """Connect.
+
+        Args:
+            s3: S3 client.
+            bucket: The output bucket.
+        """
+        self._s3 = s3
+        self.bucket = bucket
+
+    def find_result(self, task: TaskMessage) -> ResultMessage | None:
+        """Return the result that an earlier run of a task has left, if there is one."""
+        try:
+            answer = self._s3.get_object(Bucket=self.bucket, Key=_result_key(task))
+            text = answer["Body"].read().decode("utf-8")
+        except ClientError as error:
+            if error_code(error) in _ABSENT:
+                return None
+            raise
+        try:
+            return ResultMessage.from_json(text)
+        except (InvalidMessage, TypeError) as error:
+            # Not written by an agent of this version: as good as none.
+            _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
+            return None
+
+    def put_picture(self, task: TaskMessage, index: int, data: bytes, content_type: str) -> str:
+        """Store a picture.
+
+        Args:
+            task: The task.
+            index: The picture's place in it.
+            data: The file.
+            content_type: Its media type.
+
+        Returns:
+            Its key.
+        """
+        request = task.request
+        key = image_key(request.output_prefix, task.task_id, index, request.output_format)
+        self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
+        return key
+
+    def put_result(
+        self, task: TaskMessage, result: ResultMessage, *, replace: bool
+    ) -> ResultMessage:
+        """Store a result, unless the task has one.
+
+        Args:
+            task: The task.
+            result: The result.
+            replace: Whether to replace one that is there.
+
+        Returns:
+            The result that stands: this one, or the one that another agent was faster with.
+        """
+        condition = {} if replace else {"IfNoneMatch": "*"}
+        try:
+            self._s3.put_object(
+                Bucket=self.bucket,
+                Key=_result_key(task),
+                Body=result.to_json().encode("utf-8"),
+                ContentType="application/json",
+                **condition,
+            )
+        except ClientError as error:
+            if error_code(error) not in _EXISTS:
+                raise
+            standing = self.find_result(task)
+            if standing is None:
+                return self.put_result(task, result, replace=True)
+            return standing
+        return result
+
+
+def error_code(error: ClientError) -> str:
+    """Return the code of an AWS error."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _result_key(task: TaskMessage) -> str:
+    return result_key(task.request.output_prefix, task.task_id)

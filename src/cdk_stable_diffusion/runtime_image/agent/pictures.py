@@ -1,0 +1,136 @@
+"""Encoding pictures, with everything that is needed to draw them again written into the file."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from ...contract import CONTRACT_VERSION, Parameters, TaskMessage
+from .engine import Drawing, Raster
+
+JSON_KEY = "cdk-stable-diffusion"
+"""Name of the JSON entry in a PNG."""
+
+_EXIF_IMAGE_DESCRIPTION = 0x010E
+_EXIF_SOFTWARE = 0x0131
+_EXIF_DIRECTORY = 0x8769
+_EXIF_USER_COMMENT = 0x9286
+_JPEG_QUALITY = 95
+_WEBP_QUALITY = 90
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedPicture:
+    """A picture as a file.
+
+    Attributes:
+        data: The file.
+        content_type: Its media type.
+        width: Width in pixels.
+        height: Height in pixels.
+        seed: The seed it was drawn from.
+    """
+
+    data: bytes = field(repr=False)
+    content_type: str
+    width: int
+    height: int
+    seed: int
+
+
+def encode(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> EncodedPicture:
+    """Encode a picture in the format that the task asks for.
+
+    Args:
+        task: The task.
+        drawing: What the engine made of it.
+        raster: The picture in it.
+        digest: Identity of the model's weights.
+
+    Returns:
+        The file. The same picture always gives the same bytes.
+    """
+    size = (raster.width, raster.height)
+    image = Image.frombytes("RGB", size, raster.pixels)
+    document = _document(task, drawing, raster, digest)
+    text = parameters_text(task, drawing.parameters, raster.seed, digest)
+    file = io.BytesIO()
+    output_format = task.request.output_format
+    if output_format == "png":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("parameters", text)
+        info.add_text(JSON_KEY, document)
+        image.save(file, "PNG", pnginfo=info)
+    elif output_format == "jpeg":
+        image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=_exif(text, document))
+    else:
+        image.save(file, "WEBP", quality=_WEBP_QUALITY, exif=_exif(text, document))
+    return EncodedPicture(
+        data=file.getvalue(),
+        content_type=f"image/{output_format}",
+        width=raster.width,
+        height=raster.height,
+        seed=raster.seed,
+    )
+
+
+def parameters_text(task: TaskMessage, parameters: Parameters, seed: int, digest: str) -> str:
+    """Return the parameters in the text form that picture tools read.
+
+    Args:
+        task: The task.
+        parameters: The values that were used.
+        seed: The picture's seed.
+        digest: Identity of the model's weights.
+    """
+    request = task.request
+    values = {
+        "Steps": parameters.steps,
+        "Sampler": parameters.scheduler or "model default",
+        "CFG scale": f"{parameters.guidance_scale:g}",
+        "Seed": seed,
+        "Size": f"{parameters.width}x{parameters.height}",
+        "Model hash": digest[:10],
+        "Model": request.model,
+        "Version": JSON_KEY,
+    }
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    lines.append(", ".join(f"{name}: {value}" for name, value in values.items()))
+    return "\n".join(lines)
+
+
+def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> str:
+    parameters = drawing.parameters
+    document: dict[str, Any] = {
+        "version": CONTRACT_VERSION,
+        "task_id": task.task_id,
+        "task_type": task.request.task_type,
+        "model": task.request.model,
+        "model_sha256": digest,
+        "prompt": task.request.prompt,
+        "negative_prompt": task.request.negative_prompt,
+        "seed": raster.seed,
+        "width": raster.width,
+        "height": raster.height,
+        "steps": parameters.steps,
+        "guidance_scale": parameters.guidance_scale,
+        "scheduler": parameters.scheduler,
+        "software": drawing.software,
+    }
+    # ASCII alone, so that it fits every format's kind of text.
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _exif(text: str, document: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif[_EXIF_SOFTWARE] = JSON_KEY
+    exif[_EXIF_IMAGE_DESCRIPTION] = document
+    comment = b"UNICODE\0" + text.encode("utf-16-be")
+    exif.get_ifd(_EXIF_DIRECTORY)[_EXIF_USER_COMMENT] = comment
+    return exif

@@ -1,0 +1,182 @@
+"""The agent: its parts put together, run, and taken apart again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...contract import AgentEnvironment
+from .announcements import Announcements
+from .aws import Clients, make_clients
+from .delivery import DeliveryPool
+from .endings import Endings
+from .engine import Engine
+from .health import HealthServer
+from .leases import Leases
+from .model_cache import ModelCache
+from .model_source import ModelSource
+from .outputs import Outputs
+from .poll import AbortablePoll
+from .receiver import Receiver
+from .retry import Backoff, Retrier
+from .shutdown import Shutdown
+from .signals import Signals
+from .task_queue import TaskQueue
+from .worker import Worker
+
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 2.0
+_POLL_GRACE_SECONDS = 0.5
+_HURRY_SECONDS = 2.0
+_MOST_RELEASE_SECONDS = 3.0
+_RELEASE_SHARE = 0.1
+_LAST_WORDS_SECONDS = 0.5
+EXIT_BROKEN = 1
+
+
+class Agent:
+    """A queue agent."""
+
+    def __init__(
+        self,
+        environment: AgentEnvironment,
+        engine: Engine,
+        clients: Clients,
+        *,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Put the parts together, without starting.
+
+        Args:
+            environment: The settings.
+            engine: What makes pictures.
+            clients: AWS.
+            backoff: How often to try again what AWS refuses. Default: for a minute.
+        """
+        self._environment = environment
+        self._engine = engine
+        self.shutdown = Shutdown()
+        retrier = Retrier(self.shutdown, backoff or Backoff())
+        self._queue = TaskQueue(
+            clients.sqs,
+            queue_url=environment.queue_url,
+            dead_letter_queue_url=environment.dead_letter_queue_url,
+            lease_seconds=environment.lease_seconds,
+        )
+        outputs = Outputs(clients.s3, environment.output_bucket)
+        self._leases = Leases(self._queue, lease_seconds=environment.lease_seconds)
+        self._receiver = Receiver(
+            self._queue, AbortablePoll(clients.waiting_sqs), self._leases, self.shutdown
+        )
+        endings = Endings(
+            queue=self._queue,
+            leases=self._leases,
+            outputs=outputs,
+            announcements=Announcements(clients.sns, environment.result_topic_arn),
+            retrier=retrier,
+            shutdown=self.shutdown,
+            runtime_name=environment.runtime_name,
+            runtime_class=environment.runtime_class,
+            max_receive_count=environment.max_receive_count,
+        )
+        source = ModelSource(clients.s3, environment.model_bucket)
+        self.worker = Worker(
+            receiver=self._receiver,
+            engine=engine,
+            models=lambda: ModelCache(
+                source,
+                directory=Path(environment.model_cache_directory),
+                max_bytes=environment.model_cache_bytes,
+            ),
+            outputs=outputs,
+            endings=endings,
+            deliveries=DeliveryPool(),
+            retrier=retrier,
+            shutdown=self.shutdown,
+            preloaded=environment.models,
+            task_timeout_seconds=environment.task_timeout_seconds,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loops run; says nothing about the GPU."""
+        return self._leases.alive and self._receiver.alive and self.worker.alive
+
+    def start(self) -> None:
+        """Start the loops."""
+        self._leases.start()
+        self._receiver.start()
+        self.worker.start()
+
+    def run(self, signals: Signals) -> int:
+        """Work until a signal comes, then drain.
+
+        Args:
+            signals: Where the signals come from.
+
+        Returns:
+            The exit status.
+        """
+        self.start()
+        while not signals.wait(_LOOK_SECONDS):
+            if not self.alive:
+                # Kubernetes starts another; what is in hand comes back to the queue.
+                _LOG.critical("a loop has ended")
+                self._give_back()
+                return EXIT_BROKEN
+        self.drain(signals)
+        return 0
+
+    def drain(self, signals: Signals) -> None:
+        """Take nothing new, finish what fits in the time, give the rest back.
+
+        Args:
+            signals: A second signal ends the waiting.
+        """
+        seconds = float(self._environment.drain_seconds)
+        for_release = min(_MOST_RELEASE_SECONDS, _RELEASE_SHARE * seconds)
+        self.shutdown.request(seconds - for_release)
+        _LOG.info("stopping", extra={"in_hand": len(self._leases.held()), "seconds": seconds})
+        grace = min(_POLL_GRACE_SECONDS, seconds)
+        receiver_ended = self._receiver.stop(grace)
+        while not self._leases.wait_until_empty(min(0.1, self.shutdown.remaining())):
+            if signals.wait(0.0):
+                self.shutdown.request(min(_HURRY_SECONDS, self.shutdown.remaining()))
+            if self.shutdown.remaining() <= 0:
+                break
+        self._give_back()
+        _LOG.info("stopped", extra={"poll_ended": receiver_ended})
+
+    def _give_back(self) -> None:
+        self.shutdown.call_time()
+        # Before the engine ends, because its end makes the worker let go of its task.
+        self._leases.release_all()
+        self._leases.stop()
+        self._engine.close()
+        self.worker.join(_LAST_WORDS_SECONDS)
+
+
+def serve(environment: AgentEnvironment, engine: Engine, signals: Signals) -> int:
+    """Run an agent until a signal comes.
+
+    Args:
+        environment: The settings.
+        engine: What makes pictures.
+        signals: Where the signals come from.
+
+    Returns:
+        The exit status.
+    """
+    agent = Agent(environment, engine, make_clients(environment.result_topic_arn))
+    if not environment.health_port:
+        return agent.run(signals)
+    health = HealthServer(
+        port=environment.health_port,
+        alive=lambda: agent.alive,
+        ready=lambda: agent.worker.ready,
+    )
+    health.start()
+    try:
+        return agent.run(signals)
+    finally:
+        health.stop()

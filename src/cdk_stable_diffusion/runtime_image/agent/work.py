@@ -1,0 +1,60 @@
+"""One task on its way through the agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from ...contract import TaskMessage, Timings, parse_timestamp, timestamp
+from .task_queue import Received
+
+_LONGEST_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass
+class Work:
+    """A task in hand, with its stopwatch.
+
+    Attributes:
+        message: The message that it came in.
+        task: The task.
+        started_at: When the agent took it.
+        loading_seconds: Loading the model.
+        generating_seconds: Generating.
+        delivering_seconds: Encoding and storing.
+    """
+
+    message: Received
+    task: TaskMessage
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    loading_seconds: float = 0.0
+    generating_seconds: float = 0.0
+    delivering_seconds: float = 0.0
+
+    def timings(self) -> Timings:
+        """Return where the time went, as of now."""
+        waiting = (self.started_at - parse_timestamp(self.task.submitted_at)).total_seconds()
+        return Timings(
+            submitted_at=self.task.submitted_at,
+            started_at=timestamp(self.started_at),
+            finished_at=timestamp(),
+            waiting_seconds=_seconds(waiting),
+            loading_seconds=_seconds(self.loading_seconds),
+            generating_seconds=_seconds(self.generating_seconds),
+            delivering_seconds=_seconds(self.delivering_seconds),
+        )
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return the fields by which its log lines are found."""
+        return {
+            "task_id": self.task.task_id,
+            "model": self.task.request.model,
+            "attempt": self.message.receive_count,
+            "traceparent": self.task.traceparent,
+        }
+
+
+def _seconds(value: float) -> float:
+    # Clocks of different machines disagree; a wait is never negative for that.
+    return round(min(max(value, 0.0), _LONGEST_SECONDS), 3)

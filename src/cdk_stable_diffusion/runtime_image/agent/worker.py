@@ -1,0 +1,234 @@
+"""The GPU's thread: one task after the other, from the message to the picture in hand."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ...contract import InvalidMessage, TaskMessage, image_seed
+from .delivery import DeliveryPool
+from .endings import Endings
+from .engine import Engine, EngineCancelled, Generation
+from .failure import TaskFailure
+from .model_cache import CachedModel, ModelCache
+from .outputs import Outputs
+from .receiver import Receiver
+from .retry import Retrier
+from .shutdown import Shutdown
+from .task_queue import Received
+from .work import Work
+
+_LOG = logging.getLogger(__name__)
+LOAD_SECONDS = 600.0
+"""Longest that loading a model into the engine may take."""
+
+_READY_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_WARM_UP_STEPS = 2
+
+
+class Worker:
+    """Prepares the engine, then has it do the queue's tasks until the agent is to stop."""
+
+    def __init__(
+        self,
+        *,
+        receiver: Receiver,
+        engine: Engine,
+        models: Callable[[], ModelCache],
+        outputs: Outputs,
+        endings: Endings,
+        deliveries: DeliveryPool,
+        retrier: Retrier,
+        shutdown: Shutdown,
+        preloaded: tuple[str, ...],
+        task_timeout_seconds: float,
+    ) -> None:
+        """Connect.
+
+        Args:
+            receiver: Where messages come from.
+            engine: What makes pictures.
+            models: Opens the models on this machine.
+            outputs: Where an earlier result would be.
+            endings: How tasks end.
+            deliveries: Where endings run.
+            retrier: How to try again.
+            shutdown: Ends the work.
+            preloaded: Models to have ready before the first task.
+            task_timeout_seconds: Longest a task may generate.
+        """
+        self._receiver = receiver
+        self._engine = engine
+        self._open_models = models
+        self._models: ModelCache | None = None
+        self._outputs = outputs
+        self._endings = endings
+        self._deliveries = deliveries
+        self._retrier = retrier
+        self._shutdown = shutdown
+        self._preloaded = preloaded
+        self._task_timeout_seconds = task_timeout_seconds
+        self._model: CachedModel | None = None
+        self._warm = False
+        self._prepared = False
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a task that came now would begin at once."""
+        return self._prepared and self._engine.health().ready and not self._shutdown.requested
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end; tell whether it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while self._prepare():
+            message = self._receiver.next()
+            if message is None:
+                break
+            if self._shutdown.requested:
+                self._endings.put_back(message)
+                break
+            self._handle(message)
+        self._deliveries.drain()
+
+    def _prepare(self) -> bool:
+        """Bring the engine to where it can take a task; False if the agent is to stop."""
+        pause = 0.5
+        while not self._shutdown.requested:
+            try:
+                if self._try_to_prepare():
+                    if not self._prepared:
+                        _LOG.info("ready")
+                    self._prepared = True
+                    return True
+            except TaskFailure as failure:
+                _LOG.error("not ready: %s", failure, extra={"code": failure.code})
+            except Exception:
+                _LOG.exception("not ready")
+            self._prepared = False
+            self._shutdown.wait_for_request(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return False
+
+    def _try_to_prepare(self) -> bool:
+        if not self._warm and self._preloaded:
+            # The engine is still importing meanwhile.
+            for name in reversed(self._preloaded):
+                self._use(name)
+        if not self._engine.wait_until_ready(_READY_SECONDS):
+            return False
+        if self._preloaded and self._model is not None and self._engine.health().model is None:
+            self._engine.load(self._model.directory, timeout=LOAD_SECONDS)
+            if not self._warm:
+                self._warm_up(self._model)
+        self._warm = True
+        return True
+
+    def _warm_up(self, model: CachedModel) -> None:
+        defaults = model.defaults
+        generation = Generation(
+            prompt="warm-up",
+            seeds=(0,),
+            width=defaults.width,
+            height=defaults.height,
+            steps=_WARM_UP_STEPS,
+            guidance_scale=defaults.guidance_scale,
+            scheduler=defaults.scheduler,
+        )
+        self._engine.generate(generation, timeout=self._task_timeout_seconds)
+
+    def _handle(self, message: Received) -> None:
+        try:
+            work = Work(message, TaskMessage.from_json(message.body))
+        except InvalidMessage as error:
+            reason = str(error)
+            self._deliveries.submit(lambda: self._endings.refuse(message, reason))
+            return
+        try:
+            ending = self._do(work)
+        except TaskFailure as error:
+            ending = self._failing(work, error)
+        except EngineCancelled:
+            ending = self._failing(
+                work, TaskFailure("generation-failed", "was cancelled", transient=True)
+            )
+        except Exception as error:
+            _LOG.exception("could not do a task", extra=work.log_fields())
+            failure = TaskFailure(
+                "generation-failed", f"{type(error).__name__}: {error}", transient=True
+            )
+            ending = self._failing(work, failure)
+        self._deliveries.submit(ending)
+
+    def _failing(self, work: Work, failure: TaskFailure) -> Callable[[], None]:
+        return lambda: self._endings.fail(work, failure)
+
+    def _do(self, work: Work) -> Callable[[], None]:
+        """Do a task and return how it ends."""
+        _LOG.info("started", extra=work.log_fields())
+        earlier = self._retrier.call(
+            "looking for a result", lambda: self._outputs.find_result(work.task)
+        )
+        # Whoever sends a failed task again from the dead letters wants another try.
+        if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
+            result = earlier
+            return lambda: self._endings.republish(work, result)
+        began = time.monotonic()
+        model = self._use(work.task.request.model)
+        if self._engine.health().model != model.directory.digest:
+            self._engine.load(model.directory, timeout=LOAD_SECONDS)
+            work.loading_seconds = time.monotonic() - began
+        began = time.monotonic()
+        drawing = self._engine.generate(
+            _generation(work.task, model), timeout=self._task_timeout_seconds
+        )
+        work.generating_seconds = time.monotonic() - began
+        return lambda: self._endings.succeed(work, drawing, model.directory.digest)
+
+    def _use(self, name: str) -> CachedModel:
+        """Return a model's files, which stay on the disk until the next model is used."""
+        if self._models is None:
+            self._models = self._open_models()
+        cache = self._models
+        if self._model is not None and self._model.directory.name != name:
+            # The next model may need its room. What the engine has loaded, it keeps.
+            self._model.close()
+            self._model = None
+        model = self._retrier.call(
+            "getting a model", lambda: cache.open(name), final=(TaskFailure,)
+        )
+        if self._model is not None:
+            self._model.close()
+        self._model = model
+        return model
+
+
+def _generation(task: TaskMessage, model: CachedModel) -> Generation:
+    request, defaults = task.request, model.defaults
+    return Generation(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seeds=tuple(image_seed(task.seed, index) for index in range(request.num_images)),
+        width=request.width or defaults.width,
+        height=request.height or defaults.height,
+        steps=request.steps or defaults.steps,
+        guidance_scale=(
+            defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        ),
+        scheduler=request.scheduler or defaults.scheduler,
+    )

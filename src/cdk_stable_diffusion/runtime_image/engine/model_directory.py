@@ -1,0 +1,65 @@
+"""A model's directory, checked before any library reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .failure import EngineFailure
+from .pipeline_classes import pipeline_class
+
+_LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl"})
+_REFUSED_SUFFIXES = frozenset({".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so"})
+
+
+def checked_pipeline_class(directory: Path) -> Any:
+    """Check that a directory can be loaded without running code of its own.
+
+    Args:
+        directory: The directory.
+
+    Returns:
+        The class of its pipeline.
+
+    Raises:
+        EngineFailure: If it is not a pipeline's, is of a class that is not supported, or holds a
+            file that runs code when it is read.
+    """
+    for path in sorted(directory.rglob("*")):
+        if path.suffix.lower() in _REFUSED_SUFFIXES:
+            raise EngineFailure(
+                "model-invalid",
+                f"{path.relative_to(directory)} is refused: reading it can run code; "
+                "weights must be .safetensors",
+            )
+    index = _index(directory)
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list):
+            continue
+        library = value[0] if value else None
+        if library is not None and library not in _LIBRARIES:
+            raise EngineFailure(
+                "model-invalid",
+                f"component {name[:64]!r} comes from {str(library)[:64]!r}; allowed: "
+                f"{', '.join(sorted(_LIBRARIES))}",
+            )
+    return pipeline_class(index.get("_class_name", ""))
+
+
+def variant_of(directory: Path) -> str | None:
+    """Return the variant that the weights' names carry, such as "fp16"; None for plain names."""
+    names = [path.name for path in directory.rglob("*.safetensors")]
+    if names and all(name.endswith(".fp16.safetensors") for name in names):
+        return "fp16"
+    return None
+
+
+def _index(directory: Path) -> dict[str, Any]:
+    try:
+        index = json.loads((directory / "model_index.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineFailure("model-invalid", f"model_index.json cannot be read: {error}") from None
+    if not isinstance(index, dict):
+        raise EngineFailure("model-invalid", "model_index.json is not an object")
+    return index

@@ -1,0 +1,168 @@
+"""Serving the agent's commands: a thread that reads them, and the main thread that does them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..frames import BrokenFrames, FrameReader, FrameWriter
+from .failure import BrokenDevice, Cancelled, EngineFailure
+
+_LOG = logging.getLogger(__name__)
+_MAX_DETAIL = 2_000
+_EXIT_BROKEN_DEVICE = 70
+
+
+class _Diffusion(Protocol):
+    device: str
+
+    def load(self, directory: Path) -> None: ...
+
+    def draw(self, order: Any, on_step: Any, cancelled: Any) -> Any: ...
+
+
+class Server:
+    """Answers commands until the pipe closes, which ends the process."""
+
+    def __init__(self, reader: FrameReader, writer: FrameWriter) -> None:
+        """Take over the pipes.
+
+        Args:
+            reader: Commands come from here.
+            writer: Answers go there.
+        """
+        self._reader = reader
+        self._writer = writer
+        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._state = "importing"
+        self._digest: str | None = None
+
+    def run(self) -> None:
+        """Serve. Does not return: the process ends when the pipe closes."""
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+        started = time.monotonic()
+        from .libraries import import_libraries
+
+        import_libraries()
+        from .diffusion import Diffusion
+
+        diffusion = Diffusion()
+        seconds = round(time.monotonic() - started, 3)
+        _LOG.info("imported", extra={"seconds": seconds, "device": diffusion.device})
+        self._state = "idle"
+        self._writer.write({"event": "ready", "device": diffusion.device, "seconds": seconds})
+        while True:
+            self._do(self._commands.get(), diffusion)
+
+    def _read(self) -> None:
+        try:
+            while (frame := self._reader.read()) is not None:
+                header = frame.header
+                command = header.get("command")
+                if command == "cancel":
+                    self._cancelled.add(header["id"])
+                elif command == "health":
+                    self._answer(header, "done", state=self._state, model=self._digest)
+                else:
+                    self._commands.put(header)
+        except (BrokenFrames, OSError) as error:
+            _LOG.error("pipe: %s", error)
+        finally:
+            # The agent is gone or wants this to end; nothing here is worth finishing.
+            os._exit(0)
+
+    def _do(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+        try:
+            if header["command"] == "load":
+                self._load(header, diffusion)
+            elif header["command"] == "generate":
+                self._generate(header, diffusion)
+            else:
+                raise EngineFailure("generation-failed", f"no command {header['command']!r}")
+        except Cancelled:
+            self._answer(header, "cancelled")
+        except EngineFailure as failure:
+            _LOG.warning("%s failed", header["command"], exc_info=failure.__cause__ is not None)
+            self._fail(header, failure)
+            if isinstance(failure, BrokenDevice):
+                os._exit(_EXIT_BROKEN_DEVICE)
+        except Exception as error:
+            _LOG.exception("%s failed", header.get("command"))
+            detail = f"{type(error).__name__}: {error}"
+            self._fail(header, EngineFailure("generation-failed", detail))
+        finally:
+            self._state = "idle"
+            self._cancelled.discard(header.get("id", 0))
+
+    def _load(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+        self._state = "loading"
+        self._digest = None
+        started = time.monotonic()
+        diffusion.load(Path(header["directory"]))
+        self._digest = header["digest"]
+        self._answer(header, "done", seconds=round(time.monotonic() - started, 3))
+
+    def _generate(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+        from .diffusion import Order
+
+        self._state = "generating"
+        identifier = header["id"]
+        if identifier in self._cancelled:
+            raise Cancelled
+        order = Order(
+            prompt=header["prompt"],
+            negative_prompt=header["negative_prompt"],
+            seeds=tuple(header["seeds"]),
+            width=header["width"],
+            height=header["height"],
+            steps=header["steps"],
+            guidance_scale=header["guidance_scale"],
+            scheduler=header["scheduler"],
+        )
+        pictures, parameters = diffusion.draw(
+            order,
+            lambda step, steps: self._answer(header, "step", step=step, steps=steps),
+            lambda: identifier in self._cancelled,
+        )
+        for picture in pictures:
+            self._writer.write(
+                {
+                    "id": identifier,
+                    "event": "picture",
+                    "width": picture.width,
+                    "height": picture.height,
+                    "seed": picture.seed,
+                },
+                picture.pixels,
+            )
+        self._answer(header, "done", parameters=parameters, software=_software())
+
+    def _answer(self, header: dict[str, Any], event: str, **values: Any) -> None:
+        self._writer.write({"id": header.get("id"), "event": event, **values})
+
+    def _fail(self, header: dict[str, Any], failure: EngineFailure) -> None:
+        self._answer(
+            header,
+            "failed",
+            code=failure.code,
+            detail=failure.detail[:_MAX_DETAIL],
+            transient=failure.transient,
+        )
+
+
+def _software() -> dict[str, str]:
+    import diffusers
+    import torch
+    import transformers
+
+    return {
+        "diffusers": diffusers.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

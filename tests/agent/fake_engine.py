@@ -1,0 +1,98 @@
+"""An engine without a model: draws plain pictures, and fails when told to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from cdk_stable_diffusion.contract import Parameters
+from cdk_stable_diffusion.runtime_image.agent.engine import (
+    Drawing,
+    EngineCancelled,
+    EngineHealth,
+    Generation,
+    ModelDirectory,
+    OnStep,
+    Raster,
+)
+
+Action = Callable[[Generation], None]
+
+
+class FakeEngine:
+    """An `Engine` in this process."""
+
+    def __init__(self, action: Action | None = None) -> None:
+        """Prepare.
+
+        Args:
+            action: Called for each generation but the warm-up; may raise.
+        """
+        self.action = action
+        self.loads: list[str] = []
+        self.generations: list[Generation] = []
+        self.warm_ups = 0
+        self.closed = threading.Event()
+        self.on_load: Callable[[ModelDirectory], None] | None = None
+        self._model: str | None = None
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Be ready."""
+        return True
+
+    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+        """Take note."""
+        if self.on_load is not None:
+            self.on_load(model)
+        self.loads.append(model.name)
+        self._model = model.digest
+
+    def generate(
+        self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
+    ) -> Drawing:
+        """Draw one colour a seed."""
+        if generation.prompt == "warm-up":
+            self.warm_ups += 1
+        else:
+            self.generations.append(generation)
+            if self.action is not None:
+                self.action(generation)
+        if self.closed.is_set():
+            raise EngineCancelled
+        width, height = generation.width or 64, generation.height or 64
+        return Drawing(
+            pictures=tuple(
+                Raster(
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    pixels=bytes((seed % 256, seed // 256 % 256, 7)) * (width * height),
+                )
+                for seed in generation.seeds
+            ),
+            parameters=Parameters(
+                width=width,
+                height=height,
+                steps=generation.steps or 25,
+                guidance_scale=(
+                    7.5 if generation.guidance_scale is None else generation.guidance_scale
+                ),
+                seed=generation.seeds[0],
+                scheduler=generation.scheduler,
+            ),
+            software={"fake": "1"},
+        )
+
+    def cancel(self) -> None:
+        """Do nothing."""
+
+    def health(self) -> EngineHealth:
+        """Be well."""
+        return EngineHealth(running=True, ready=True, model=self._model)
+
+    def close(self) -> None:
+        """End."""
+        self.closed.set()

@@ -1,0 +1,84 @@
+"""A process that speaks the engine's frames without torch; the prompt says what it does.
+
+"sleep 2"   takes two seconds, in steps of 50 ms
+"hang"      never answers
+"die"       ends by SIGSEGV
+"die once F"  ends by SIGSEGV unless the file F exists, which it makes
+"refuse"    fails for good
+"noise"     prints to standard output before it answers
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+
+_commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+_cancelled: set[int] = set()
+
+
+def _read(reader: FrameReader) -> None:
+    while (frame := reader.read()) is not None:
+        if frame.header["command"] == "cancel":
+            _cancelled.add(frame.header["id"])
+        else:
+            _commands.put(frame.header)
+    os._exit(0)
+
+
+def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
+    identifier, words = header["id"], header["prompt"].split()
+    if words[0] == "hang":
+        time.sleep(3600)
+    if words[0] == "die" and not (len(words) == 3 and Path(words[2]).exists()):
+        if len(words) == 3:
+            Path(words[2]).touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if words[0] == "refuse":
+        answer = {"code": "unsupported-request", "detail": "no", "transient": False}
+        writer.write({"id": identifier, "event": "failed", **answer})
+        return
+    if words[0] == "noise":
+        print("noise from a library", flush=True)
+        os.write(1, b"\0\0\0\1 more noise")
+    steps = int(float(words[1]) / 0.05) if words[0] == "sleep" else 1
+    for step in range(steps):
+        if steps > 1:
+            time.sleep(0.05)
+        if identifier in _cancelled:
+            writer.write({"id": identifier, "event": "cancelled"})
+            return
+        writer.write({"id": identifier, "event": "step", "step": step + 1, "steps": steps})
+    for seed in header["seeds"]:
+        picture = {"event": "picture", "width": 8, "height": 8, "seed": seed}
+        writer.write({"id": identifier, **picture}, bytes(8 * 8 * 3))
+    parameters = {"width": 8, "height": 8, "steps": steps, "guidance_scale": 1.0, "seed": 0}
+    answer = {"event": "done", "parameters": parameters, "software": {"stand-in": "1"}}
+    writer.write({"id": identifier, **answer})
+
+
+def main() -> None:
+    """Serve."""
+    if "--die-at-start" in sys.argv:
+        sys.exit(3)
+    reader, writer = FrameReader(int(sys.argv[-2])), FrameWriter(int(sys.argv[-1]))
+    threading.Thread(target=_read, args=(reader,), daemon=True).start()
+    writer.write({"event": "ready"})
+    while True:
+        header = _commands.get()
+        if header["command"] == "load":
+            writer.write({"id": header["id"], "event": "done"})
+        else:
+            _generate(writer, header)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The engine as a child process: watched, cancelled, replaced."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
+from cdk_stable_diffusion.runtime_image.agent.engine import (
+    EngineCancelled,
+    Generation,
+    ModelDirectory,
+)
+from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
+from tests.agent.agent_process import STAND_IN
+from tests.agent.scene import wait_until
+
+MODEL = ModelDirectory(name="m", digest="d", path=Path("/"))
+
+
+@pytest.fixture
+def engine() -> Iterator[ChildEngine]:
+    engine = ChildEngine(STAND_IN)
+    engine.start()
+    assert engine.wait_until_ready(20)
+    yield engine
+    engine.close()
+    assert not engine.health().running
+
+
+def _draw(prompt: str, *, seeds: tuple[int, ...] = (0,)) -> Generation:
+    return Generation(prompt=prompt, seeds=seeds)
+
+
+def _gone(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
+    steps: list[tuple[int, int]] = []
+    engine.load(MODEL, timeout=5)
+    drawing = engine.generate(
+        _draw("sleep 0.2", seeds=(4, 5)), timeout=5, on_step=lambda *step: steps.append(step)
+    )
+    assert [picture.seed for picture in drawing.pictures] == [4, 5]
+    assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.pictures)
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert engine.health().model == "d"
+
+
+def test_what_a_library_prints_does_not_disturb(engine: ChildEngine) -> None:
+    assert len(engine.generate(_draw("noise"), timeout=5).pictures) == 1
+
+
+def test_a_crash_is_a_transient_failure_and_the_child_is_replaced(engine: ChildEngine) -> None:
+    engine.load(MODEL, timeout=5)
+    first = engine.process_id
+    with pytest.raises(TaskFailure, match="SIGSEGV") as caught:
+        engine.generate(_draw("die"), timeout=5)
+    assert (caught.value.code, caught.value.transient) == ("generation-failed", True)
+    assert engine.wait_until_ready(20)
+    assert engine.process_id != first
+    assert engine.health().model is None
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_a_crash_between_two_tasks_is_repaired(engine: ChildEngine) -> None:
+    engine.load(MODEL, timeout=5)
+    assert engine.process_id is not None
+    os.kill(engine.process_id, 9)
+    wait_until(lambda: not engine.health().running, "the death is noticed")
+    assert engine.wait_until_ready(20)
+    engine.load(MODEL, timeout=5)
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_a_hang_past_the_deadline_kills_the_child(engine: ChildEngine) -> None:
+    first = engine.process_id
+    assert first is not None
+    with pytest.raises(TaskFailure) as caught:
+        engine.generate(_draw("hang"), timeout=0.3)
+    assert (caught.value.code, caught.value.transient) == ("deadline-exceeded", True)
+    assert _gone(first)
+    assert engine.wait_until_ready(20)
+
+
+def test_a_refusal_is_final_and_keeps_the_child(engine: ChildEngine) -> None:
+    first = engine.process_id
+    with pytest.raises(TaskFailure) as caught:
+        engine.generate(_draw("refuse"), timeout=5)
+    assert (caught.value.code, caught.value.transient) == ("unsupported-request", False)
+    assert engine.process_id == first
+
+
+def test_cancel_ends_the_drawing_and_keeps_the_child(engine: ChildEngine) -> None:
+    first = engine.process_id
+    begun = threading.Event()
+    canceller = threading.Thread(target=lambda: (begun.wait(5), engine.cancel()))
+    canceller.start()
+    began = time.monotonic()
+    with pytest.raises(EngineCancelled):
+        engine.generate(_draw("sleep 20"), timeout=30, on_step=lambda *_: begun.set())
+    canceller.join()
+    assert time.monotonic() - began < 5
+    assert engine.process_id == first
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_cancel_without_a_task_does_nothing(engine: ChildEngine) -> None:
+    engine.cancel()
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_close_ends_a_busy_child_and_its_task(engine: ChildEngine) -> None:
+    process_id = engine.process_id
+    assert process_id is not None
+    closer = threading.Timer(0.2, engine.close)
+    closer.start()
+    with pytest.raises(TaskFailure):
+        engine.generate(_draw("sleep 20"), timeout=30)
+    closer.join()
+    assert _gone(process_id)
+    assert not engine.wait_until_ready(0.1)
+
+
+def test_a_child_that_cannot_start_is_tried_again_with_pauses() -> None:
+    engine = ChildEngine((*STAND_IN, "--die-at-start"))
+    began = time.monotonic()
+    assert not engine.wait_until_ready(1.5)
+    assert time.monotonic() - began >= 1.4
+    assert not engine.health().ready
+    with pytest.raises(TaskFailure) as caught:
+        engine.generate(_draw("x"), timeout=1)
+    assert caught.value.transient
+    engine.close()

@@ -1,0 +1,83 @@
+"""Picture files and what is written into them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cdk_stable_diffusion.contract import Parameters, TaskMessage, TaskRequest
+from cdk_stable_diffusion.runtime_image.agent.engine import Drawing, Raster
+from cdk_stable_diffusion.runtime_image.agent.pictures import EncodedPicture, encode
+
+PROMPT = "ein roter Kreis, 紅い円 🔴"
+DIGEST = "0123456789abcdef" * 4
+TEXT = (
+    f"{PROMPT}\nNegative prompt: blue\nSteps: 8, Sampler: ddim, CFG scale: 3, Seed: 78, "
+    "Size: 16x8, Model hash: 0123456789, Model: shapes, Version: cdk-stable-diffusion"
+)
+
+
+def _encode(output_format: str) -> EncodedPicture:
+    request = TaskRequest.parse(
+        {
+            "model": "shapes",
+            "prompt": PROMPT,
+            "negative_prompt": "blue",
+            "output_format": output_format,
+        }
+    )
+    task = TaskMessage("id", "2026-01-31T12:00:00.000Z", "r", "static", request)
+    raster = Raster(width=16, height=8, pixels=bytes((250, 20, 30)) * 128, seed=78)
+    drawing = Drawing(
+        pictures=(raster,),
+        parameters=Parameters(16, 8, 8, 3.0, 77, "ddim"),
+        software={"diffusers": "0.42.1"},
+    )
+    return encode(task, drawing, raster, DIGEST)
+
+
+def _metadata(image: Image.Image) -> tuple[str, dict[str, Any]]:
+    if image.format == "PNG":
+        return image.text["parameters"], json.loads(image.text["cdk-stable-diffusion"])
+    exif = image.getexif()
+    comment = exif.get_ifd(0x8769)[0x9286]
+    assert comment.startswith(b"UNICODE\0")
+    return comment[8:].decode("utf-16-be"), json.loads(exif[0x010E])
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
+    file = _encode(output_format)
+    image = Image.open(io.BytesIO(file.data))
+    assert image.format == output_format.upper()
+    assert file.content_type == f"image/{output_format}"
+    assert image.size == (file.width, file.height) == (16, 8)
+    red, green, blue = image.convert("RGB").getpixel((3, 3))
+    assert red > 240 and green < 40 and blue < 50
+    text, document = _metadata(image)
+    assert text == TEXT
+    assert document == {
+        "version": "1",
+        "task_id": "id",
+        "task_type": "text-to-image",
+        "model": "shapes",
+        "model_sha256": DIGEST,
+        "prompt": PROMPT,
+        "negative_prompt": "blue",
+        "seed": 78,
+        "width": 16,
+        "height": 8,
+        "steps": 8,
+        "guidance_scale": 3.0,
+        "scheduler": "ddim",
+        "software": {"diffusers": "0.42.1"},
+    }
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_the_same_picture_gives_the_same_bytes(output_format: str) -> None:
+    assert _encode(output_format).data == _encode(output_format).data

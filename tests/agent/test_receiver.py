@@ -1,0 +1,79 @@
+"""Receiving: only when asked, and never into nobody's hands."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from cdk_stable_diffusion.runtime_image.agent.leases import Leases
+from cdk_stable_diffusion.runtime_image.agent.poll import AbortablePoll
+from cdk_stable_diffusion.runtime_image.agent.receiver import Receiver
+from cdk_stable_diffusion.runtime_image.agent.shutdown import Shutdown
+from cdk_stable_diffusion.runtime_image.agent.task_queue import TaskQueue
+from tests.agent.scene import Scene, wait_until
+
+
+class _Parts:
+    def __init__(self, scene: Scene) -> None:
+        clients = scene.clients()
+        self.polls = 0
+        clients.waiting_sqs.meta.events.register(
+            "provide-client-params.sqs.ReceiveMessage", self._count
+        )
+        self.shutdown = Shutdown()
+        queue = TaskQueue(
+            clients.sqs,
+            queue_url=scene.queue,
+            dead_letter_queue_url=scene.dead_letters,
+            lease_seconds=20,
+        )
+        self.leases = Leases(queue, lease_seconds=20)
+        self.receiver = Receiver(
+            queue, AbortablePoll(clients.waiting_sqs), self.leases, self.shutdown
+        )
+        self.receiver.start()
+
+    def _count(self, **_: object) -> None:
+        self.polls += 1
+
+
+def test_a_message_is_taken_only_when_one_is_wanted(scene: Scene) -> None:
+    parts = _Parts(scene)
+    for prompt in ("first", "second"):
+        scene.send(prompt=prompt)
+    message = parts.receiver.next()
+    assert message is not None and message.receive_count == 1
+    assert parts.leases.held() == [message]
+    # An agent that is busy leaves the second to others.
+    assert scene.left() == (1, 1)
+    assert parts.polls == 1
+    parts.shutdown.request(1)
+    assert parts.receiver.stop(5)
+
+
+def test_stopping_does_not_wait_for_a_message(scene: Scene) -> None:
+    parts = _Parts(scene)
+    waiting = threading.Thread(target=lambda: found.append(parts.receiver.next()))
+    found: list[object] = []
+    waiting.start()
+    wait_until(lambda: parts.polls == 1, "the poll")
+    began = time.monotonic()
+    parts.shutdown.request(10)
+    parts.receiver.stop(0.2)
+    waiting.join(1)
+    assert found == [None]
+    assert time.monotonic() - began < 2
+
+
+def test_a_message_that_comes_to_an_abandoned_poll_is_given_back(scene: Scene) -> None:
+    parts = _Parts(scene)
+    threading.Thread(target=parts.receiver.next, daemon=True).start()
+    wait_until(lambda: parts.polls == 1, "the poll")
+    parts.shutdown.request(10)
+    parts.receiver.stop(0.0)
+    scene.send()
+    # Whether or not the emulator hands it to the connection that said goodbye.
+    wait_until(lambda: scene.left() == (1, 0), "the message is there for others", seconds=5)
+    assert not parts.leases.held()
+    parts.receiver.stop(2)
+    assert scene.left() == (1, 0)

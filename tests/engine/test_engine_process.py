@@ -1,0 +1,147 @@
+"""The real engine in its process, driven as the agent drives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdk_stable_diffusion.runtime_image.agent.child import ENGINE_COMMAND, ChildEngine
+from cdk_stable_diffusion.runtime_image.agent.engine import (
+    EngineCancelled,
+    Generation,
+    ModelDirectory,
+)
+from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
+from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+
+_START_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[ChildEngine]:
+    """Start one engine for all tests here; they leave it running."""
+    engine = ChildEngine()
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def _ready(engine: ChildEngine, directory: Path) -> ChildEngine:
+    assert engine.wait_until_ready(_START_SECONDS)
+    engine.load(ModelDirectory(name="random", digest="1", path=directory), timeout=60)
+    return engine
+
+
+def _draw(*seeds: int, steps: int = 3) -> Generation:
+    return Generation(prompt="a red circle", seeds=seeds, steps=steps, guidance_scale=3.0)
+
+
+def test_it_draws_and_says_with_what(engine: ChildEngine, random_model: Path) -> None:
+    drawing = _ready(engine, random_model).generate(_draw(1, 2), timeout=60)
+    assert [picture.seed for picture in drawing.pictures] == [1, 2]
+    assert [len(picture.pixels) for picture in drawing.pictures] == [64 * 64 * 3] * 2
+    assert drawing.parameters.steps == 3
+    assert set(drawing.software) == {"diffusers", "torch", "transformers"}
+
+
+def test_it_stops_within_one_step(engine: ChildEngine, random_model: Path) -> None:
+    steps: list[int] = []
+    cancelled_at: list[float] = []
+    begun = threading.Event()
+
+    def on_step(step: int, _: int) -> None:
+        steps.append(step)
+        begun.set()
+
+    def cancel() -> None:
+        begun.wait(60)
+        cancelled_at.append(time.monotonic())
+        engine.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(EngineCancelled):
+        _ready(engine, random_model).generate(_draw(1, steps=150), timeout=120, on_step=on_step)
+    canceller.join()
+    assert len(steps) < 150
+    assert len(engine.generate(_draw(1), timeout=60).pictures) == 1
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_engine_usable(
+    engine: ChildEngine, random_model: Path, tmp_path: Path
+) -> None:
+    _ready(engine, random_model)
+    with pytest.raises(TaskFailure) as caught:
+        engine.load(ModelDirectory(name="empty", digest="2", path=tmp_path), timeout=60)
+    assert (caught.value.code, caught.value.transient) == ("model-invalid", False)
+    assert len(_ready(engine, random_model).generate(_draw(1), timeout=60).pictures) == 1
+
+
+def test_a_kill_is_noticed_and_the_replacement_draws_the_same(
+    engine: ChildEngine, random_model: Path
+) -> None:
+    before = _ready(engine, random_model).generate(_draw(9), timeout=60)
+    assert engine.process_id is not None
+    killer = threading.Timer(0.2, os.kill, (engine.process_id, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(TaskFailure, match="SIGKILL") as caught:
+        engine.generate(_draw(1, 2, 3, 4, steps=150), timeout=120)
+    assert caught.value.transient
+    after = _ready(engine, random_model).generate(_draw(9), timeout=60)
+    assert before.pictures == after.pictures
+
+
+def test_it_tells_how_it_is_while_it_still_imports() -> None:
+    from_test, to_engine = os.pipe()
+    from_engine, to_test = os.pipe()
+    process = subprocess.Popen(
+        [*ENGINE_COMMAND, str(from_test), str(to_test)], pass_fds=(from_test, to_test)
+    )
+    os.close(from_test)
+    os.close(to_test)
+    reader, writer = FrameReader(from_engine), FrameWriter(to_engine)
+    writer.write({"command": "health", "id": 1})
+    answer = reader.read()
+    assert answer is not None
+    assert answer.header == {"id": 1, "event": "done", "state": "importing", "model": None}
+    # The closing of its pipe ends it, whatever it does at the time.
+    writer.close()
+    assert process.wait(5) == 0
+    reader.close()
+
+
+_PARENT = """
+import sys, time
+from cdk_stable_diffusion.runtime_image.agent.child import ENGINE_COMMAND, ChildEngine
+engine = ChildEngine()
+engine.start()
+print(engine.process_id, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("importing", [True, False])
+def test_it_does_not_outlive_its_agent(importing: bool) -> None:
+    code = _PARENT if importing else _PARENT.replace("print(", "engine.wait_until_ready(60);print(")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 3
+    while Path(f"/proc/{child}/stat").exists():
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        assert time.monotonic() < deadline, "the engine goes on alone"
+        time.sleep(0.02)
