@@ -59,7 +59,8 @@ project = Project(
     commit_generated=True,
     git_ignore_options={"ignore_patterns": []},
 )
-project.default_task.reset(f"{PYTHON} .projenrc.py")
+if project.default_task:
+    project.default_task.reset(f"{PYTHON} .projenrc.py")
 
 TomlFile(
     project,

@@ -57,8 +57,8 @@ def install(wheel: Path, work: Path) -> Path:
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     lock = ROOT / "requirements" / "dev.lock"
-    command = [python, "-m", "pip", "install", "--quiet", "--constraint", lock, f"{wheel}[node]"]
-    subprocess.run(command, check=True)
+    options = ["--quiet", "--constraint", str(lock)]
+    subprocess.run([python, "-m", "pip", "install", *options, f"{wheel}[node]"], check=True)
     return python
 
 

@@ -1,0 +1,209 @@
+"""``sd-local``: the whole service on this machine, and a client for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import LocalError
+from .publishing import SHIPPED_MODEL
+
+DEFAULT_PORT = 4566
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The command line. Default: that of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LocalError as error:
+        print(f"sd-local: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sd-local", description="Run the whole service on this machine, without an account."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser(
+        "up",
+        help="bring the service up until Ctrl-C",
+        description="Synthesise an app, deploy its template to an emulated AWS on 127.0.0.1 and "
+        "run its agents. The first line of standard output is a JSON object that says where "
+        "everything is; all else is said on standard error.",
+    )
+    up.add_argument(
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help="port on 127.0.0.1, 0 for a free one (default: %(default)s)",
+    )
+    up.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        help="agents for each runtime (default: %(default)s)",
+    )
+    up.add_argument(
+        "--app",
+        type=Path,
+        help="directory with a cdk.json, or Python file, of an app (default: the quickstart)",
+    )
+    up.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=DIRECTORY",
+        help="publish a diffusers directory as model NAME; may be repeated",
+    )
+    up.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="environment variable of every agent, such as SD_LEASE_SECONDS=10; may be repeated",
+    )
+    up.set_defaults(run=_up)
+
+    submit = commands.add_parser(
+        "submit",
+        help="send a prompt to the running service",
+        description="Send a prompt to the API's route. Prints the API's answer as JSON or, with "
+        "--wait, the result and the pictures' files.",
+    )
+    submit.add_argument("prompt", help="what the picture shall show")
+    submit.add_argument("--model", default=SHIPPED_MODEL, help="default: %(default)s")
+    submit.add_argument("--seed", type=int, help="default: derived from the task's id")
+    submit.add_argument("--wait", action="store_true", help="wait, and save the pictures")
+    submit.add_argument(
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="DIRECTORY",
+        help="where --wait saves the pictures (default: the current directory)",
+    )
+    submit.add_argument(
+        "--timeout",
+        type=_positive,
+        default=300,
+        metavar="SECONDS",
+        help="how long --wait waits (default: %(default)s)",
+    )
+    submit.set_defaults(run=_submit)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    from .interruption import interruptible
+    from .publishing import parse_model_options
+    from .service import LocalService
+    from .state import remove_state, write_state
+
+    models = parse_model_options(options.model)
+    with interruptible() as interruption:
+        service = LocalService(
+            app=options.app,
+            port=options.port,
+            workers=options.workers,
+            models=models,
+            agent_environment=dict(options.settings),
+            say=_say,
+            check=interruption.check,
+        )
+        try:
+            with service:
+                write_state(service.details)
+                print(json.dumps(service.details), flush=True)
+                _say_how_to_use(service.details)
+                interruption.wait()
+                _say("stopping")
+        except KeyboardInterrupt:
+            pass  # Asked to end while it came up, which is no failure.
+        finally:
+            remove_state()
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from .client import Client, failures
+    from .state import read_state
+
+    client = Client.of(read_state())
+    task: dict[str, Any] = {"model": options.model, "prompt": options.prompt}
+    if options.seed is not None:
+        task["seed"] = options.seed
+    accepted = client.submit(task)
+    if not options.wait:
+        print(json.dumps(accepted.to_dict()))
+        return 0
+    _say(f"task {accepted.task_id} waits for runtime {accepted.runtime}")
+    result = client.wait(accepted, timeout_seconds=options.timeout)
+    if faults := failures([result]):
+        raise LocalError("\n".join(faults))
+    files = client.save(result, options.output)
+    print(json.dumps({**result.to_dict(), "files": [str(each) for each in files]}))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _say_how_to_use(details: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    table = Table("runtime", "class", "models")
+    for each in details["runtimes"]:
+        table.add_row(each["name"], each["class"], ", ".join(each["models"]) or "any other")
+    console.print(table)
+    _say('up: try  sd-local submit "a large red circle on a blue background" --wait')
+    _say("Ctrl-C ends it")
+
+
+def _port(text: str) -> int:
+    return _whole_number(text, 0, 65_535)
+
+
+def _positive(text: str) -> int:
+    return _whole_number(text, 1, 1_000_000)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value
+
+
+def _whole_number(text: str, least: int, most: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

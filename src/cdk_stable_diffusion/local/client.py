@@ -1,0 +1,193 @@
+"""A client of a running service: sends a task to the API's route and fetches its pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..contract import ResultMessage, TaskAccepted
+from ..contract.keys import RESULT_NAME
+from .aws import AwsAccess
+from .errors import LocalError
+
+ANSWER_SECONDS = 35.0
+"""Longer than API Gateway lets an answer take."""
+
+_POLL_SECONDS = 0.2
+# The service is on this machine: no proxy stands between.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ProblemAnswer(LocalError):
+    """The API said no, with problem details (RFC 9457).
+
+    Attributes:
+        problem: The details.
+    """
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        """Make the message for people.
+
+        Args:
+            problem: The details.
+        """
+        self.problem = problem
+        lines = [f"{problem.get('status', '?')} {problem.get('title', '')}".rstrip()]
+        if detail := problem.get("detail"):
+            lines.append(f"  {detail}")
+        for error in problem.get("errors", ()):
+            lines.append(f"  {error.get('pointer') or 'body'}: {error.get('detail')}")
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Client:
+    """Speaks to one service.
+
+    Attributes:
+        endpoint: Base URL of the API's stage.
+        api_key: The API key.
+        access: Where the pictures are.
+    """
+
+    endpoint: str
+    api_key: str
+    access: AwsAccess
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> Client:
+        """Return a client for a service.
+
+        Args:
+            details: What `sd-local up` prints.
+        """
+        return cls(
+            endpoint=details["endpoint"],
+            api_key=details["api_key"],
+            access=AwsAccess(endpoint_url=details["aws_endpoint_url"], region=details["region"]),
+        )
+
+    def submit(self, task: Mapping[str, Any]) -> TaskAccepted:
+        """Send a task.
+
+        Args:
+            task: The body of the request (see `contract.TaskRequest`).
+
+        Raises:
+            ProblemAnswer: If the API refuses it.
+            LocalError: If there is no usable answer.
+        """
+        status, body = self.post(json.dumps(task).encode("utf-8"))
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise LocalError(f"the API answered {status} with {body[:200]!r}")
+        if status != HTTPStatus.ACCEPTED:
+            raise ProblemAnswer({"status": status, **document})
+        return TaskAccepted(**document)
+
+    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """Send any body to the tasks' route, and return the answer's status and body.
+
+        Args:
+            body: The body.
+            headers: Headers instead of the API key and content type. Default: those.
+
+        Raises:
+            LocalError: If nobody answers.
+        """
+        if headers is None:
+            headers = {"x-api-key": self.api_key, "content-type": "application/json"}
+        request = urllib.request.Request(
+            f"{self.endpoint}/v1/tasks", data=body, headers=dict(headers), method="POST"
+        )
+        try:
+            with _DIRECT.open(request, timeout=ANSWER_SECONDS) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except OSError as error:
+            raise LocalError(f"no answer from {self.endpoint}: {error}") from None
+
+    def wait(
+        self,
+        accepted: TaskAccepted,
+        *,
+        timeout_seconds: float,
+        tick: Callable[[], None] = lambda: None,
+    ) -> ResultMessage:
+        """Wait for a task's result beside its pictures; the backends' queues are left alone.
+
+        Args:
+            accepted: The API's answer.
+            timeout_seconds: How long to wait.
+            tick: Called every now and then. Default: nothing is.
+
+        Raises:
+            LocalError: If the time runs out.
+        """
+        from botocore.exceptions import ClientError
+
+        s3 = self.access.client("s3")
+        bucket, prefix = _location(accepted.output_location)
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            try:
+                body = s3.get_object(Bucket=bucket, Key=prefix + RESULT_NAME)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+                    raise
+            else:
+                return ResultMessage.from_json(body.decode("utf-8"))
+            tick()
+            time.sleep(_POLL_SECONDS)
+        raise LocalError(f"task {accepted.task_id} has no result after {timeout_seconds:g} s")
+
+    def save(self, result: ResultMessage, directory: Path) -> list[Path]:
+        """Save a result's pictures as ``<task id>-<index>.<extension>``.
+
+        Args:
+            result: The result.
+            directory: Where to; made if need be.
+
+        Returns:
+            The files.
+        """
+        s3 = self.access.client("s3")
+        directory.mkdir(parents=True, exist_ok=True)
+        files = []
+        for image in result.images:
+            file = directory / f"{result.task_id}-{PurePosixPath(image.key).name}"
+            file.write_bytes(s3.get_object(Bucket=image.bucket, Key=image.key)["Body"].read())
+            files.append(file)
+        return files
+
+
+def failures(results: Iterable[ResultMessage]) -> list[str]:
+    """Return a line for every result that is a failure.
+
+    Args:
+        results: The results.
+    """
+    return [
+        f"task {each.task_id} failed: {each.error.code}: {each.error.detail}"
+        for each in results
+        if each.error is not None
+    ]
+
+
+def _location(location: str) -> tuple[str, str]:
+    parts = urlsplit(location)
+    prefix = parts.path.lstrip("/")
+    return parts.netloc, prefix if prefix.endswith("/") else f"{prefix}/"

@@ -1,0 +1,103 @@
+"""Put models into a model bucket: the files, then the manifest that makes them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..contract import ModelManifest
+from ..contract.keys import model_manifest_key, model_prefix
+from .errors import LocalError
+
+SHIPPED_DIRECTORY = Path(__file__).resolve().parent / "models"
+SHIPPED_MODEL = "tiny-shapes"
+SHIPPED: Mapping[str, str] = {SHIPPED_MODEL: SHIPPED_MODEL, "tiny-shapes-copy": SHIPPED_MODEL}
+"""Models that every local service has, with the shipped directory that each is made from."""
+
+
+def publish_model(
+    directory: Path,
+    bucket: str,
+    s3: Any,
+    *,
+    name: str | None = None,
+    progress: Callable[[str, int], None] = lambda path, size: None,
+) -> ModelManifest:
+    """Upload a model's directory.
+
+    The manifest goes last: a runtime takes a model for whole once it has one.
+
+    Args:
+        directory: A directory as diffusers' `save_pretrained` writes it.
+        bucket: The model bucket.
+        s3: S3 client.
+        name: Name of the model. Default: the directory's.
+        progress: Told each file's path and size once it is uploaded. Default: nobody is told.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InvalidModel: If the directory holds no model.
+    """
+    directory = directory.resolve()
+    manifest = ModelManifest.of_directory(directory, name or directory.name)
+    for file in manifest.files:
+        s3.upload_file(str(directory / file.path), bucket, model_prefix(manifest.name) + file.path)
+        progress(file.path, file.size)
+    s3.put_object(
+        Bucket=bucket,
+        Key=model_manifest_key(manifest.name),
+        Body=manifest.to_json().encode("utf-8"),
+        ContentType="application/json",
+    )
+    return manifest
+
+
+def parse_model_options(options: Iterable[str]) -> dict[str, Path]:
+    """Read options of the form ``NAME=DIRECTORY``; the directory may be a shipped model's name.
+
+    Args:
+        options: The options.
+
+    Raises:
+        LocalError: Naming every option that is wrong.
+    """
+    directories: dict[str, Path] = {}
+    faults = []
+    for option in options:
+        name, equals, text = option.partition("=")
+        directory = Path(text).expanduser()
+        if not directory.is_dir() and text in SHIPPED:
+            directory = SHIPPED_DIRECTORY / SHIPPED[text]
+        if not (name and equals and text):
+            faults.append(f"--model {option}: must be NAME=DIRECTORY")
+        elif not directory.is_dir():
+            faults.append(f"--model {option}: {directory} is no directory")
+        else:
+            directories[name] = directory
+    if faults:
+        raise LocalError("\n".join(faults))
+    return directories
+
+
+def model_directories(wanted: Iterable[str], given: Mapping[str, Path]) -> dict[str, Path]:
+    """Return where each model comes from: the shipped ones, and those that the user gives.
+
+    Args:
+        wanted: The models that static runtimes preload.
+        given: Directories that the user names, by model.
+
+    Raises:
+        LocalError: If a wanted model is nowhere.
+    """
+    directories = {name: SHIPPED_DIRECTORY / each for name, each in SHIPPED.items()}
+    directories.update(given)
+    if missing := sorted(set(wanted) - set(directories)):
+        raise LocalError(
+            f"the app's static runtimes preload {', '.join(missing)}, which only you have: add "
+            + " ".join(f"--model {name}=DIRECTORY" for name in missing)
+            + f" (a diffusers directory, or {SHIPPED_MODEL} to let the shipped model stand in)"
+        )
+    return directories

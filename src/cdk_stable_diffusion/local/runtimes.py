@@ -1,0 +1,77 @@
+"""Read from the deployed manifests which agents there are to run, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..contract import AgentEnvironment
+from ..contract import template as marks
+from .errors import LocalError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """A runtime of the app.
+
+    Attributes:
+        settings: What its agents are told.
+    """
+
+    settings: AgentEnvironment
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.settings.runtime_name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a client wants to know of it."""
+        return {
+            "name": self.name,
+            "class": self.settings.runtime_class,
+            "models": list(self.settings.models),
+        }
+
+
+def find_runtimes(manifests: Iterable[Iterable[Mapping[str, Any]]]) -> list[Runtime]:
+    """Return a runtime for every Deployment of agents.
+
+    Args:
+        manifests: The manifests, as deployed.
+
+    Raises:
+        LocalError: If there is none, or one cannot be read.
+    """
+    runtimes = [
+        _runtime(each) for objects in manifests for each in objects if _is_agent_deployment(each)
+    ]
+    if not runtimes:
+        raise LocalError("the app has no SdRuntime: there is no agent to run")
+    return runtimes
+
+
+def _is_agent_deployment(manifest: Mapping[str, Any]) -> bool:
+    labels = manifest.get("metadata", {}).get("labels", {})
+    return (
+        manifest.get("kind") == "Deployment"
+        and labels.get(marks.APP_LABEL) == marks.APP_LABEL_VALUE
+        and labels.get(marks.COMPONENT_LABEL) == marks.AGENT_COMPONENT
+    )
+
+
+def _runtime(manifest: Mapping[str, Any]) -> Runtime:
+    name = manifest["metadata"].get("name", "?")
+    containers = manifest["spec"]["template"]["spec"]["containers"]
+    environment = {
+        variable["name"]: variable["value"]
+        for container in containers
+        if container["name"] == marks.AGENT_CONTAINER
+        for variable in container.get("env", ())
+        if "value" in variable
+    }
+    try:
+        return Runtime(settings=AgentEnvironment.from_environment(environment))
+    except ValueError as error:
+        raise LocalError(f"Deployment {name}: {error}") from None

@@ -1,0 +1,101 @@
+"""What the commands accept, and how they say no."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cdk_stable_diffusion.local import cli, model_cli
+from cdk_stable_diffusion.local.errors import LocalError
+from cdk_stable_diffusion.local.publishing import model_directories, parse_model_options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["up", "--port", "65536"], "0 to 65535"),
+        (["up", "--port", "x"], "0 to 65535"),
+        (["up", "--workers", "0"], "1 to"),
+        (["up", "--set", "SD_LEASE_SECONDS"], "must be NAME=VALUE"),
+        (["submit"], "prompt"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bucket", ["bucket", "s3://", "s3://bucket/folder", "http://bucket"])
+def test_a_model_goes_to_a_bucket_and_nowhere_else(
+    bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        model_cli.main(["push", ".", bucket])
+    assert "must be s3://BUCKET" in capsys.readouterr().err
+
+
+def test_a_directory_without_a_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert model_cli.main(["push", str(tmp_path / "none"), "s3://bucket"]) == 1
+    assert "is no directory" in capsys.readouterr().err
+    assert model_cli.main(["push", str(tmp_path), "s3://bucket"]) == 1
+    assert "model_index.json" in capsys.readouterr().err
+
+
+def test_a_failure_is_told_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cli.main(["submit", "a red circle"]) == 1
+    assert capsys.readouterr().err == (
+        "sd-local: no service runs on this machine: start one with 'sd-local up'\n"
+    )
+
+
+@pytest.mark.xdist_group("emulator")
+def test_an_app_that_fails_shows_its_own_error_and_not_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("raise ValueError(\"SdRuntime 'App/Sdxl': max_replicas is 0: at least 1\")")
+    assert cli.main(["up", "--app", str(app), "--port", "0"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "max_replicas is 0: at least 1" in err
+    assert "synthesis.py" not in err
+
+
+def test_help_costs_no_heavy_import() -> None:
+    code = (
+        "import sys; from cdk_stable_diffusion.local import cli, model_cli\n"
+        "assert not {'boto3', 'rich', 'ministack', 'aws_cdk', 'torch', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_model_options_name_directories(tmp_path: Path) -> None:
+    directories = parse_model_options([f"mine={tmp_path}", "stand-in=tiny-shapes"])
+    assert directories["mine"] == tmp_path
+    assert directories["stand-in"].name == "tiny-shapes"
+
+
+def test_all_wrong_model_options_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LocalError) as raised:
+        parse_model_options(["mine", f"other={tmp_path}/none"])
+    assert "--model mine: must be NAME=DIRECTORY" in str(raised.value)
+    assert "none is no directory" in str(raised.value)
+
+
+def test_a_model_that_only_the_user_has_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="--model sdxl=DIRECTORY"):
+        model_directories(["sdxl", "tiny-shapes"], {})
+    assert model_directories(["sdxl"], {"sdxl": tmp_path})["sdxl"] == tmp_path

@@ -1,0 +1,96 @@
+"""The quickstart's own template: what of it is deployed on this machine, and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cdk_stable_diffusion.local.deployment import deploy
+from cdk_stable_diffusion.local.emulator import Emulator
+from cdk_stable_diffusion.local.runtimes import find_runtimes
+from cdk_stable_diffusion.local.synthesis import Synthesis, find_app
+from cdk_stable_diffusion.local.template import LEFT_OUT, is_left_out
+
+pytestmark = pytest.mark.xdist_group("emulator")
+
+
+def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(tmp_path: Path) -> None:
+    assembly = tmp_path / "cdk.out"
+    said: list[str] = []
+    with Synthesis(find_app(), assembly) as synthesis, Emulator() as emulator:
+        synthesis.wait()
+        deployment = deploy(assembly, emulator.access, say=said.append)
+        cloudformation = emulator.access.client("cloudformation")
+        deployed = {
+            (stack["StackName"], each["LogicalResourceId"])
+            for stack in cloudformation.describe_stacks()["Stacks"]
+            for page in cloudformation.get_paginator("list_stack_resources").paginate(
+                StackName=stack["StackName"]
+            )
+            for each in page["StackResourceSummaries"]
+            if each["ResourceStatus"] == "CREATE_COMPLETE"
+        }
+
+    types = {
+        (file.name.removesuffix(".template.json"), logical_id): resource["Type"]
+        for file in assembly.glob("*.template.json")
+        for logical_id, resource in json.loads(file.read_text())["Resources"].items()
+    }
+    assert deployed == {each for each, kind in types.items() if not is_left_out(kind)}
+    assert deployment.left_out == {kind for kind in types.values() if is_left_out(kind)}
+    for kind in deployment.left_out:
+        assert kind.rpartition("::")[2] in said[0]
+    # What the service itself is made of can never be among them.
+    families = {kind.rpartition("::")[0] for kind in deployment.left_out}
+    assert families <= {"AWS::EKS", "AWS::EC2", "AWS::ECR", "AWS::Lambda", "Custom"}
+    assert {kind for kind in deployment.left_out if kind.startswith("AWS::Lambda")} <= {
+        "AWS::Lambda::LayerVersion"
+    }
+    assert {each.name for each in find_runtimes(deployment.manifests)} == {
+        "tiny-shapes",
+        "any-model",
+    }
+
+
+def test_every_entry_of_the_list_has_a_reason() -> None:
+    assert all(reason and len(reason) < 100 for reason in LEFT_OUT.values())
+
+
+SEVERAL_STACKS = """
+import aws_cdk as cdk
+from cdk_stable_diffusion import Model, SdApi, SdEksCluster, SdRuntime
+
+app = cdk.App()
+api = SdApi(cdk.Stack(app, "ApiStack"), "Api")
+cluster = SdEksCluster(cdk.Stack(app, "ClusterStack"), "Cluster")
+# The dynamic runtime first: its filter must know the static ones that come later.
+SdRuntime(cdk.Stack(app, "One"), "Any", api=api, cluster=cluster, model=Model.dynamic())
+SdRuntime(cdk.Stack(app, "Two"), "Sdxl", api=api, cluster=cluster, model=Model.static("sdxl"))
+app.synth()
+"""
+
+
+def test_an_app_of_several_stacks_is_deployed_with_its_references(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SEVERAL_STACKS)
+    assembly = tmp_path / "cdk.out"
+    with Synthesis(find_app(tmp_path / "app.py"), assembly) as synthesis, Emulator() as emulator:
+        synthesis.wait()
+        deployment = deploy(assembly, emulator.access)
+        sns = emulator.access.client("sns")
+        policies = {}
+        for each in sns.list_subscriptions()["Subscriptions"]:
+            arn = each["SubscriptionArn"]
+            attributes = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+            policies[each["Endpoint"].rpartition(":")[2]] = json.loads(attributes["FilterPolicy"])
+    runtimes = {each.name: each for each in find_runtimes(deployment.manifests)}
+    assert set(runtimes) == {"any", "sdxl"}
+    for name, policy in (
+        ("any", {"model": [{"anything-but": ["sdxl"]}]}),
+        ("sdxl", {"model": ["sdxl"]}),
+    ):
+        settings = runtimes[name].settings
+        assert policies[settings.queue_url.rpartition("/")[2]] == policy
+        assert settings.output_bucket == deployment.physical_ids("output-bucket")[0]
+        assert settings.result_topic_arn == deployment.physical_ids("result-topic")[0]

@@ -1,0 +1,76 @@
+"""Runtimes are read from the manifests that the app deploys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cdk_stable_diffusion.contract import AgentEnvironment
+from cdk_stable_diffusion.local.errors import LocalError
+from cdk_stable_diffusion.local.runtimes import find_runtimes
+
+SETTINGS = AgentEnvironment(
+    queue_url="http://127.0.0.1/q",
+    dead_letter_queue_url="http://127.0.0.1/d",
+    result_topic_arn="arn:aws:sns:us-east-1:000000000000:t",
+    output_bucket="output",
+    model_bucket="models",
+    runtime_name="tiny",
+    runtime_class="static",
+    models=("tiny-shapes",),
+    lease_seconds=30,
+    task_timeout_seconds=300,
+    drain_seconds=100,
+    max_receive_count=3,
+    model_cache_directory="/models",
+    model_cache_bytes=1,
+    health_port=8080,
+)
+
+
+def deployment(environment: dict[str, str], **metadata: Any) -> dict[str, Any]:
+    return {
+        "kind": "Deployment",
+        "metadata": {
+            "name": "tiny",
+            "labels": {
+                "app.kubernetes.io/name": "cdk-stable-diffusion",
+                "app.kubernetes.io/component": "agent",
+            },
+            **metadata,
+        },
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {"name": "logs", "env": [{"name": "SD_QUEUE_URL", "value": "wrong"}]},
+                        {
+                            "name": "agent",
+                            "env": [
+                                {"name": "NODE", "valueFrom": {}},
+                                *({"name": k, "value": v} for k, v in environment.items()),
+                            ],
+                        },
+                    ]
+                }
+            }
+        },
+    }
+
+
+def test_the_agents_container_says_what_its_runtime_is() -> None:
+    others = [[{"kind": "Namespace", "metadata": {}}], [{"kind": "Deployment", "metadata": {}}]]
+    (runtime,) = find_runtimes([*others, [deployment(SETTINGS.to_environment())]])
+    assert runtime.settings == SETTINGS
+    assert runtime.to_dict() == {"name": "tiny", "class": "static", "models": ["tiny-shapes"]}
+
+
+def test_an_app_without_a_runtime_is_told_so() -> None:
+    with pytest.raises(LocalError, match="no SdRuntime"):
+        find_runtimes([[deployment(SETTINGS.to_environment(), labels={})]])
+
+
+def test_a_deployment_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(LocalError, match=r"Deployment tiny: .*SD_MODELS"):
+        find_runtimes([[deployment({**SETTINGS.to_environment(), "SD_MODELS": "x"})]])
