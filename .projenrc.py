@@ -174,7 +174,15 @@ TomlFile(
                 "ini_options": {
                     "testpaths": ["tests"],
                     "pythonpath": ["."],
-                    "addopts": ["-n", "2", "--dist", "loadfile", "--strict-markers", "-q"],
+                    "addopts": [
+                        "-n",
+                        "2",
+                        "--dist",
+                        "loadfile",
+                        "--no-loadscope-reorder",
+                        "--strict-markers",
+                        "-q",
+                    ],
                     "filterwarnings": ["error::pytest.PytestUnraisableExceptionWarning"],
                 }
             },

@@ -6,6 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
 # The built-in linter costs seconds a process; tests/unit/test_strict.py runs it once.
 os.environ.setdefault("CDK_VALIDATION", "false")
 
@@ -13,3 +17,16 @@ os.environ.setdefault("CDK_VALIDATION", "false")
 _HERE = str(Path(sys.executable).parent)
 if _HERE not in os.environ["PATH"].split(os.pathsep):
     os.environ["PATH"] = _HERE + os.pathsep + os.environ["PATH"]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Keep tests that share a service together, and all others by file."""
+    return _Scheduling(config, log)
+
+
+class _Scheduling(LoadFileScheduling):
+    """Tests of one scope run in one process, one after the other, in the order of the folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = "tests/end_to_end/"
+        return shared if nodeid.startswith(shared) else str(super()._split_scope(nodeid))

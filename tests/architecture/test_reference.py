@@ -15,7 +15,9 @@ def test_the_files_say_what_the_code_says() -> None:
 
 
 def test_every_argument_is_described() -> None:
-    empty = re.findall(r"^\| `([^`]+)` \|[^|]*(?:\\\|[^|]*)*\|\s*\|$", api_reference(), re.MULTILINE)
+    empty = re.findall(
+        r"^\| `([^`]+)` \|[^|]*(?:\\\|[^|]*)*\|\s*\|$", api_reference(), re.MULTILINE
+    )
     assert empty == []
 
 

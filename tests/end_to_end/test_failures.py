@@ -6,11 +6,7 @@ import os
 import signal
 import time
 
-import pytest
-
 from tests.end_to_end.running import processes_of, until
-
-pytestmark = pytest.mark.xdist_group("end_to_end")
 
 RUNTIME = "any-model"
 LONG_TASK = {

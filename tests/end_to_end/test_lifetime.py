@@ -12,8 +12,6 @@ import pytest
 
 from tests.end_to_end.running import processes_of, until
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
-
 
 def listens(port: int) -> bool:
     with socket.socket() as client:

@@ -9,14 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from cdk_stable_diffusion.contract.keys import task_prefix
 from tests.end_to_end.running import until
 from tools.tiny_model.classifier import judge
-
-pytestmark = pytest.mark.xdist_group("end_to_end")
 
 RUNTIMES = {"tiny-shapes": "tiny-shapes", "tiny-shapes-copy": "any-model"}
 PROMPTS = (

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
-import pytest
 
 from cdk_stable_diffusion.contract.schemas import schema
 from tests.end_to_end.running import until
-
-pytestmark = pytest.mark.xdist_group("end_to_end")
 
 GOOD = {"model": "tiny-shapes", "prompt": "a red circle on a blue background"}
 PROBLEM = jsonschema.Draft4Validator(schema("problem"))

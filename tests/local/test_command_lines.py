@@ -61,7 +61,6 @@ def test_a_failure_is_told_without_a_traceback(
     )
 
 
-@pytest.mark.xdist_group("emulator")
 def test_an_app_that_fails_shows_its_own_error_and_not_ours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,8 +19,6 @@ from cdk_stable_diffusion.local.deployment import deploy
 from cdk_stable_diffusion.local.emulator import Emulator
 from cdk_stable_diffusion.local.errors import LocalError
 
-pytestmark = pytest.mark.xdist_group("emulator")
-
 HANDLER = """
 import json, os
 import boto3

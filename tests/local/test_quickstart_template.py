@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from cdk_stable_diffusion.local.deployment import deploy
 from cdk_stable_diffusion.local.emulator import Emulator
 from cdk_stable_diffusion.local.runtimes import find_runtimes
 from cdk_stable_diffusion.local.synthesis import Synthesis, find_app
 from cdk_stable_diffusion.local.template import LEFT_OUT, is_left_out
-
-pytestmark = pytest.mark.xdist_group("emulator")
 
 
 def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(tmp_path: Path) -> None:
