@@ -163,6 +163,7 @@ TomlFile(
                             "safetensors.*",
                             "torch.*",
                             "transformers.*",
+                            "xdist.*",
                         ],
                         "ignore_missing_imports": True,
                         # Reading them takes minutes and tells nothing about our code.

@@ -29,11 +29,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The build tool of the package is pinned by the lock, too.
-INSTALL = PIP_CONSTRAINT=requirements/dev.lock $(BIN)/python -m pip install --no-deps
+INSTALL = PIP_CONSTRAINT=requirements/dev.lock $(BIN)/python -m pip install
 
 $(VENV)/.demo: $(BIN)/python requirements/demo.lock pyproject.toml
 	$(INSTALL) -r requirements/demo.lock
-	$(INSTALL) --quiet --editable .
+	$(INSTALL) --quiet --no-deps --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements/dev.lock

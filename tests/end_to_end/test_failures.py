@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from tests.end_to_end.running import processes_of, until
+from tests.end_to_end.running import Service, processes_of, until
 
 RUNTIME = "any-model"
 LONG_TASK = {
@@ -18,7 +18,7 @@ LONG_TASK = {
 }
 
 
-def agent_that_started(service, task_id: str) -> int | None:
+def agent_that_started(service: Service, task_id: str) -> int | None:
     """Return the process of the agent that works on a task, once one does."""
     for process_id, command in processes_of(service.up.mark).items():
         if "runtime_image.agent" not in command:
@@ -33,7 +33,7 @@ def agent_that_started(service, task_id: str) -> int | None:
     return None
 
 
-def test_a_task_of_a_killed_agent_is_completed_elsewhere_once(service) -> None:
+def test_a_task_of_a_killed_agent_is_completed_elsewhere_once(service: Service) -> None:
     accepted = service.client.submit(LONG_TASK)
     killed = until(lambda: agent_that_started(service, accepted.task_id), "an agent has the task")
     os.kill(killed, signal.SIGKILL)
@@ -61,7 +61,7 @@ def test_a_task_of_a_killed_agent_is_completed_elsewhere_once(service) -> None:
     assert killed not in agents_of(service)
 
 
-def agents_of(service) -> set[int]:
+def agents_of(service: Service) -> set[int]:
     of_runtime = processes_of(f"SD_RUNTIME_NAME={RUNTIME}")
     return {
         process_id

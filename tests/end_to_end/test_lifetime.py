@@ -7,10 +7,11 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.running import processes_of, until
+from tests.end_to_end.running import Up, processes_of, until
 
 
 def listens(port: int) -> bool:
@@ -19,7 +20,7 @@ def listens(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_child(start_up, number: signal.Signals) -> None:
+def test_a_signal_ends_every_child(start_up: Callable[[], Up], number: signal.Signals) -> None:
     up = start_up()
     port = int(up.details["aws_endpoint_url"].rpartition(":")[2])
     state = up.cache / "cdk-stable-diffusion" / "local-service.json"
@@ -36,7 +37,7 @@ def test_a_signal_ends_every_child(start_up, number: signal.Signals) -> None:
     assert "Traceback" not in up.said()
 
 
-def test_one_that_is_killed_takes_its_children_along(start_up) -> None:
+def test_one_that_is_killed_takes_its_children_along(start_up: Callable[[], Up]) -> None:
     up = start_up()
     port = int(up.details["aws_endpoint_url"].rpartition(":")[2])
     up.process.send_signal(signal.SIGKILL)
@@ -46,7 +47,7 @@ def test_one_that_is_killed_takes_its_children_along(start_up) -> None:
 
 
 @pytest.mark.parametrize("marker", ["synthesising", "deploying", "agents, logs in"])
-def test_a_signal_while_it_comes_up_leaves_nothing(start_up, marker: str) -> None:
+def test_a_signal_while_it_comes_up_leaves_nothing(start_up: Callable[[], Up], marker: str) -> None:
     up = start_up()
     until(lambda: marker in up.said(), f"it says {marker!r}")
     up.process.send_signal(signal.SIGTERM)

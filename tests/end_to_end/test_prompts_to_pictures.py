@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from cdk_stable_diffusion.contract.keys import task_prefix
-from tests.end_to_end.running import until
+from tests.end_to_end.running import Service, until
 from tools.tiny_model.classifier import judge
 
 RUNTIMES = {"tiny-shapes": "tiny-shapes", "tiny-shapes-copy": "any-model"}
@@ -40,7 +40,7 @@ PROMPTS = (
 )
 
 
-def test_twenty_mixed_prompts_over_both_runtimes(service) -> None:
+def test_twenty_mixed_prompts_over_both_runtimes(service: Service) -> None:
     models = list(RUNTIMES)
     sent = {}
     for index, prompt in enumerate(PROMPTS):
@@ -77,7 +77,9 @@ def test_twenty_mixed_prompts_over_both_runtimes(service) -> None:
     until(lambda: set(service.messages().values()) == {0}, "all queues are empty")
 
 
-def test_a_client_in_another_process_waits_and_saves_the_picture(service, tmp_path: Path) -> None:
+def test_a_client_in_another_process_waits_and_saves_the_picture(
+    service: Service, tmp_path: Path
+) -> None:
     prompt = "a large red circle on a blue background"
     command = [sys.executable, "-m", "cdk_stable_diffusion.local.cli", "submit", prompt]
     done = subprocess.run(
@@ -99,7 +101,7 @@ def test_a_client_in_another_process_waits_and_saves_the_picture(service, tmp_pa
     service.results([result["task_id"]])
 
 
-def test_a_client_shows_a_refusal_and_fails(service) -> None:
+def test_a_client_shows_a_refusal_and_fails(service: Service) -> None:
     command = [sys.executable, "-m", "cdk_stable_diffusion.local.cli", "submit"]
     done = subprocess.run(
         [*command, "a circle", "--model", "tiny-shape", "--seed", "-1", "--wait"],
@@ -115,7 +117,7 @@ def test_a_client_shows_a_refusal_and_fails(service) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_same_seed_draws_the_same_picture_on_both_runtimes(service) -> None:
+def test_the_same_seed_draws_the_same_picture_on_both_runtimes(service: Service) -> None:
     task = {"prompt": "a blue star on a yellow background", "seed": 11, "num_images": 2}
     accepted = [service.client.submit({"model": model, **task}) for model in RUNTIMES]
     results = service.results([each.task_id for each in accepted])

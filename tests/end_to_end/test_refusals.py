@@ -10,9 +10,10 @@ from typing import Any
 import jsonschema
 
 from cdk_stable_diffusion.contract.schemas import schema
-from tests.end_to_end.running import until
+from tests.end_to_end.running import Service, until
 
 GOOD = {"model": "tiny-shapes", "prompt": "a red circle on a blue background"}
+RIGHT_KEY = "the right key"
 PROBLEM = jsonschema.Draft4Validator(schema("problem"))
 
 
@@ -117,7 +118,7 @@ MALFORMED = (
     # Good, but for a model that nobody serves, too large, or from nobody.
     task("an unknown model", "/model", status=404, model="tiny-shape"),
     Refused("a body too large", b'{"prompt":"' + b"a" * 70_000 + b'"}', status=413),
-    with_headers("a form", 415, x_api_key=..., content_type="text/plain"),
+    with_headers("a form", 415, x_api_key=RIGHT_KEY, content_type="text/plain"),
     with_headers("no key", 403, content_type="application/json"),
     with_headers("a wrong key", 403, x_api_key="wrong", content_type="application/json"),
 )
@@ -128,12 +129,12 @@ def test_there_are_forty_of_them() -> None:
     assert len({each.name for each in MALFORMED}) == len(MALFORMED)
 
 
-def test_each_is_refused_with_every_fault_and_none_goes_on_a_queue(service) -> None:
+def test_each_is_refused_with_every_fault_and_none_goes_on_a_queue(service: Service) -> None:
     service.forget_results()
     wrong = {}
     for each in MALFORMED:
         headers = each.headers and {
-            name: service.details["api_key"] if value is ... else value
+            name: service.details["api_key"] if value == RIGHT_KEY else value
             for name, value in each.headers.items()
         }
         status, body = service.client.post(each.body, headers)
@@ -153,7 +154,7 @@ def test_each_is_refused_with_every_fault_and_none_goes_on_a_queue(service) -> N
     assert service.unclaimed == {}
 
 
-def test_a_model_that_is_misspelt_is_answered_with_its_name(service) -> None:
+def test_a_model_that_is_misspelt_is_answered_with_its_name(service: Service) -> None:
     _status, body = service.client.post(json.dumps({**GOOD, "model": "tiny-shape"}).encode())
     (fault,) = json.loads(body)["errors"]
     assert "tiny-shapes" in fault["detail"]

@@ -10,6 +10,7 @@ from cdk_stable_diffusion.contract import ResultMessage, TaskAccepted, TaskError
 from cdk_stable_diffusion.local import demo
 from cdk_stable_diffusion.local.client import failures
 from cdk_stable_diffusion.local.errors import LocalError
+from cdk_stable_diffusion.local.publishing import SHIPPED
 
 TASK_ID = "00000000-0000-4000-8000-000000000000"
 FAILED = ResultMessage(
@@ -67,4 +68,4 @@ def test_a_failed_result_is_a_failure_with_its_reason() -> None:
 
 def test_there_are_six_prompts_for_both_models() -> None:
     assert len(demo.PROMPTS) == 6
-    assert len(demo.SHIPPED) == 2
+    assert len(SHIPPED) == 2

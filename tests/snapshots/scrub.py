@@ -11,6 +11,7 @@ ASSET_HASH = re.compile(r"[0-9a-f]{64}")
 SCRUBBED = "<asset>"
 
 
-def scrubbed(template: dict[str, Any]) -> dict[str, Any]:
+def without_hashes(template: dict[str, Any]) -> dict[str, Any]:
     """Return a template without the hashes of its assets."""
-    return json.loads(ASSET_HASH.sub(SCRUBBED, json.dumps(template)))
+    scrubbed: dict[str, Any] = json.loads(ASSET_HASH.sub(SCRUBBED, json.dumps(template)))
+    return scrubbed
