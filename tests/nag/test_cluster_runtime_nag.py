@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Environment, Stack
 from aws_cdk import aws_s3 as s3
 
 from cdk_stable_diffusion.api import SdApi
@@ -18,14 +18,19 @@ from tests.nag.nag import recommended_flags, unresolved_findings
 STACKS = ("Api", "Cluster", "Runtimes", "Observability")
 
 
+ANYWHERE = Environment()
+SOMEWHERE = Environment(account="123456789012", region="eu-west-1")
+
+
 @pytest.mark.parametrize("together", [True, False], ids=["one-stack", "a-stack-each"])
 @pytest.mark.parametrize("flags", [{}, recommended_flags()], ids=["no-flags", "all-flags"])
-def test_service_is_clean(together: bool, flags: dict[str, Any]) -> None:
+@pytest.mark.parametrize("env", [ANYWHERE, SOMEWHERE], ids=["anywhere", "somewhere"])
+def test_service_is_clean(together: bool, flags: dict[str, Any], env: Environment) -> None:
     app = App(context=flags)
     stacks = (
-        dict.fromkeys(STACKS, Stack(app, "Service"))
+        dict.fromkeys(STACKS, Stack(app, "Service", env=env))
         if together
-        else {name: Stack(app, name) for name in STACKS}
+        else {name: Stack(app, name, env=env) for name in STACKS}
     )
     api = SdApi(stacks["Api"], "Api")
     api.add_result_queue("Results")

@@ -26,6 +26,7 @@ from .result_queue import ResultQueue
 from .routes import RouteRegistry
 from .throttle import Quota, Throttle
 from .topics import make_topic
+from .update_order import UpdateOrder
 
 MAX_ROUTES_BYTES = 3_500
 """Longest route table: a function's variables may have 4 KB in all."""
@@ -59,6 +60,7 @@ class SdApi(Construct):
         access_log_group: Log group with one line for each request.
         handler_log_group: Log group of the function.
         routes: The runtimes of the API.
+        update_order: What is updated before what, so that no task is lost; runtimes join it.
         grants: What others may be allowed to do.
     """
 
@@ -75,6 +77,7 @@ class SdApi(Construct):
     access_log_group: logs.LogGroup
     handler_log_group: logs.LogGroup
     routes: RouteRegistry
+    update_order: UpdateOrder
     grants: ApiGrants
 
     def __init__(
@@ -165,6 +168,7 @@ class SdApi(Construct):
         )
         self.handler = handler.function
         self.handler_log_group = handler.log_group
+        self.update_order = UpdateOrder(self.handler)
         front = RestFront(
             self,
             "Rest",

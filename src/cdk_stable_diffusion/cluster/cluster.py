@@ -12,7 +12,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 from constructs import Construct
 
-from .._validation import Faults
+from .._validation import Faults, is_token
 from .addons import ADDON_NAMES, Addons
 from .karpenter import Karpenter
 from .keda import Keda
@@ -37,6 +37,10 @@ class SdEksCluster(Construct):
     It has a small group of system nodes and no GPU node until a runtime needs one. Its Kubernetes
     API is reached from within the VPC only, unless `endpoint_access` says otherwise, and people by
     access entries: ``cluster.cluster.grant_cluster_admin("Team", role.role_arn)``.
+
+    EKS writes the logs of the control plane to a log group that it makes itself,
+    ``/aws/eks/<name of the cluster>/cluster``. It keeps them for ever, also without the cluster,
+    until you give it a retention.
 
     Example:
         >>> cluster = SdEksCluster(stack, "Cluster")  # doctest: +SKIP
@@ -187,11 +191,6 @@ class SdEksCluster(Construct):
         self._runtime_names: set[str] = set()
         acknowledge_kubectl_provider(self.cluster)
 
-    @property
-    def runtime_names(self) -> frozenset[str]:
-        """Names of the runtimes in the cluster; each is used once."""
-        return frozenset(self._runtime_names)
-
     def reserve_runtime_name(self, name: str) -> None:
         """Take a name for a runtime's Kubernetes resources; `SdRuntime` does so.
 
@@ -235,10 +234,13 @@ def _check(
         _MIN_SYSTEM_NODES <= system_node_count <= _MAX_SYSTEM_NODES,
         f"system_node_count is {system_node_count}: {_MIN_SYSTEM_NODES} to {_MAX_SYSTEM_NODES}",
     )
-    faults.check(
-        vpc is None or len(vpc.private_subnets) > 0,
-        "vpc has no private subnets: at least two, which reach the internet, in two zones",
-    )
+    if vpc is not None:
+        private_zones = {subnet.availability_zone for subnet in vpc.private_subnets}
+        faults.check(
+            len(private_zones) >= _MIN_ZONES or any(map(is_token, private_zones)),
+            f"vpc has {'private subnets in one zone' if private_zones else 'no private subnets'}: "
+            "at least two, which reach the internet, in two zones",
+        )
     unknown = sorted(set(addon_versions) - set(ADDON_NAMES))
     faults.check(
         not unknown,

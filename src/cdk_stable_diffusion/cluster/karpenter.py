@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .._acknowledge import acknowledge
+from .._acknowledge import acknowledge, acknowledge_wildcards
 from .chart import install_chart
 from .karpenter_policy import controller_documents
 from .pod_identity import associate_role, pod_role
@@ -105,9 +105,22 @@ class KarpenterController(Construct):
                 self,
                 name,
                 description=f"Karpenter controller: {name}",
-                policy_document=stack.to_json_string(document),
+                policy_document=document,
                 roles=[self.role.role_name],
             )
+        acknowledge_wildcards(
+            self,
+            resources=[
+                statement["Resource"]
+                for document in documents.values()
+                if not isinstance(document, str)
+                for statement in document["Statement"]
+                if statement["Resource"].endswith("*")
+            ],
+            reason="As in Karpenter's reference template: these actions only read. Most have no "
+            "resource to name, images and instance profiles are looked up by name, and the zonal "
+            "shift of no other cluster can be read.",
+        )
         associate_role(
             self,
             "Association",

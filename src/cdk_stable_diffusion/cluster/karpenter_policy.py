@@ -1,10 +1,11 @@
 """What the Karpenter controller may do, as in the reference template of its version 1.14.
 
 Karpenter names the cluster inside tag keys. A key of a CloudFormation map cannot hold a reference,
-so each document is written as a JSON string, as the reference template does.
+so a document with such keys is written as a JSON string, as the reference template does.
 
-One difference: the statements that let Karpenter make, tag and delete instance profiles are left
-out, because CloudFormation owns the only one.
+Two differences: the statements that let Karpenter make, tag and delete instance profiles are left
+out, because CloudFormation owns the only one. And it may make the role of EC2 Spot, without which
+an account that never used spot instances gets none: its guide has a person do that first.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import Any
 
 from aws_cdk import Stack
 
+from .._validation import is_token
+
 Document = dict[str, Any]
 
 
 def controller_documents(
     stack: Stack, *, cluster_name: str, node_role_arn: str, interruption_queue_arn: str
-) -> dict[str, Document]:
+) -> dict[str, Document | str]:
     """Return the policy documents of the controller by their names in the reference template.
+
+    One is a JSON string where the name of the cluster is a token.
 
     Args:
         stack: Stack whose partition, region and account are meant.
@@ -29,8 +34,9 @@ def controller_documents(
     """
     ec2 = f"arn:{stack.partition}:ec2:{stack.region}"
     cluster_arn = f"arn:{stack.partition}:eks:{stack.region}:{stack.account}:cluster/{cluster_name}"
+    lifecycle = _document(*_node_lifecycle(ec2, cluster_name))
     return {
-        "NodeLifecycle": _document(*_node_lifecycle(ec2, cluster_name)),
+        "NodeLifecycle": stack.to_json_string(lifecycle) if is_token(cluster_name) else lifecycle,
         "IamIntegration": _document(
             {
                 "Sid": "AllowPassingInstanceRole",
@@ -42,7 +48,15 @@ def controller_documents(
                         "iam:PassedToService": ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
                     }
                 },
-            }
+            },
+            {
+                "Sid": "AllowCreatingTheRoleOfSpot",
+                "Effect": "Allow",
+                "Resource": f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role"
+                "/spot.amazonaws.com/AWSServiceRoleForEC2Spot",
+                "Action": "iam:CreateServiceLinkedRole",
+                "Condition": {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            },
         ),
         "EksIntegration": _document(
             {

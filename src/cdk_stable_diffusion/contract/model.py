@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
-from .fields import Choice, Field, Integer, Number, Text, object_faults
+from .fields import Field, Integer, Text, object_faults
 from .message import VERSION_FIELD
-from .result import ObjectField
-from .task import MODEL_FIELD, SCHEDULERS
+from .result import SHA256_FIELD, ObjectField
+from .task import MODEL_DECIDES, MODEL_FIELD, TASK_FIELDS
 from .version import CONTRACT_VERSION
 
 DEFAULTS_NAME = "generation_defaults.json"
@@ -26,24 +26,13 @@ DEFAULTS_NAME = "generation_defaults.json"
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
 
-DEFAULT_FIELDS: tuple[Field, ...] = (
-    Integer("steps", "Denoising steps.", minimum=limits.MIN_STEPS, maximum=limits.MAX_STEPS),
-    Number("guidance_scale", "Classifier-free guidance scale.", maximum=limits.MAX_GUIDANCE_SCALE),
-    Integer(
-        "width",
-        "Width in pixels.",
-        minimum=limits.MIN_SIDE_PIXELS,
-        maximum=limits.MAX_SIDE_PIXELS,
-        multiple_of=limits.SIDE_MULTIPLE_PIXELS,
-    ),
-    Integer(
-        "height",
-        "Height in pixels.",
-        minimum=limits.MIN_SIDE_PIXELS,
-        maximum=limits.MAX_SIDE_PIXELS,
-        multiple_of=limits.SIDE_MULTIPLE_PIXELS,
-    ),
-    Choice("scheduler", "Noise scheduler.", choices=SCHEDULERS),
+DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler")
+"""The fields of a request for which a model can have values of its own."""
+
+DEFAULT_FIELDS: tuple[Field, ...] = tuple(
+    replace(each, description=each.description.removesuffix(MODEL_DECIDES))
+    for each in TASK_FIELDS
+    if each.name in DEFAULT_NAMES
 )
 
 FILE_FIELDS: tuple[Field, ...] = (
@@ -57,14 +46,7 @@ FILE_FIELDS: tuple[Field, ...] = (
         pattern_says="a relative path of plain names that do not start with a dot",
     ),
     Integer("size", "Size in bytes.", required=True),
-    Text(
-        "sha256",
-        "SHA-256 of the file.",
-        required=True,
-        max_length=64,
-        pattern="[0-9a-f]{64}",
-        pattern_says="64 hexadecimal digits",
-    ),
+    SHA256_FIELD,
 )
 
 MANIFEST_FIELDS: tuple[Field, ...] = (

@@ -51,6 +51,15 @@ def _seconds(name: str, description: str) -> Number:
     return Number(name, description, required=True, minimum=0.0, maximum=_SECONDS)
 
 
+SHA256_FIELD = Text(
+    "sha256",
+    "SHA-256 of the file.",
+    required=True,
+    max_length=64,
+    pattern="[0-9a-f]{64}",
+    pattern_says="64 hexadecimal digits",
+)
+
 IMAGE_FIELDS: tuple[Field, ...] = (
     Text("bucket", "Bucket of the picture.", required=True, min_length=3, max_length=63),
     Text("key", "Key of the picture.", required=True, min_length=1, max_length=1024),
@@ -63,14 +72,7 @@ IMAGE_FIELDS: tuple[Field, ...] = (
     Integer("width", "Width in pixels.", required=True, minimum=1, maximum=2**15),
     Integer("height", "Height in pixels.", required=True, minimum=1, maximum=2**15),
     Integer("size_bytes", "Size of the file.", required=True, minimum=1),
-    Text(
-        "sha256",
-        "SHA-256 of the file.",
-        required=True,
-        max_length=64,
-        pattern="[0-9a-f]{64}",
-        pattern_says="64 hexadecimal digits",
-    ),
+    SHA256_FIELD,
     Integer("seed", "Seed of the picture.", required=True, maximum=limits.MAX_SEED),
 )
 

@@ -26,6 +26,9 @@ SCHEDULERS = (
 
 _SEGMENT = r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*"
 
+MODEL_DECIDES = " Default: the model's own."
+"""What ends the description of a field for which each model has a value of its own."""
+
 MODEL_FIELD = Text(
     "model",
     "Name of the model, as it is called in the model bucket.",
@@ -55,27 +58,27 @@ TASK_FIELDS: tuple[Field, ...] = (
     ),
     Integer(
         "width",
-        "Width in pixels. Default: the model's own.",
+        f"Width in pixels.{MODEL_DECIDES}",
         minimum=limits.MIN_SIDE_PIXELS,
         maximum=limits.MAX_SIDE_PIXELS,
         multiple_of=limits.SIDE_MULTIPLE_PIXELS,
     ),
     Integer(
         "height",
-        "Height in pixels. Default: the model's own.",
+        f"Height in pixels.{MODEL_DECIDES}",
         minimum=limits.MIN_SIDE_PIXELS,
         maximum=limits.MAX_SIDE_PIXELS,
         multiple_of=limits.SIDE_MULTIPLE_PIXELS,
     ),
     Integer(
         "steps",
-        "Denoising steps. Default: the model's own.",
+        f"Denoising steps.{MODEL_DECIDES}",
         minimum=limits.MIN_STEPS,
         maximum=limits.MAX_STEPS,
     ),
     Number(
         "guidance_scale",
-        "Classifier-free guidance scale: how strongly the prompt binds. Default: the model's own.",
+        f"Classifier-free guidance scale: how strongly the prompt binds.{MODEL_DECIDES}",
         minimum=limits.MIN_GUIDANCE_SCALE,
         maximum=limits.MAX_GUIDANCE_SCALE,
     ),
@@ -92,7 +95,7 @@ TASK_FIELDS: tuple[Field, ...] = (
         minimum=1,
         maximum=limits.MAX_IMAGES,
     ),
-    Choice("scheduler", "Noise scheduler. Default: the model's own.", choices=SCHEDULERS),
+    Choice("scheduler", f"Noise scheduler.{MODEL_DECIDES}", choices=SCHEDULERS),
     Choice("output_format", "File format.", default="png", choices=OUTPUT_FORMATS),
     Text(
         "output_prefix",

@@ -115,9 +115,12 @@ class SdObservability(Construct):
             "DeadLetters",
             queue=runtime.dead_letter_queue,
             description=(
-                f"Tasks of the runtime {runtime.name} failed time after time and have no result. "
-                "Their messages are in its dead-letter queue for 14 days: read one, look in the "
-                "agent's logs for its task id, and redrive the queue once the cause is gone."
+                f"Tasks of the runtime {runtime.name} failed time after time. Their messages are "
+                "in its dead-letter queue for 14 days. The attribute error_code says why an agent "
+                "gave one up: invalid-message was no task, all others have a failed result. Those "
+                "without it ended with their pods and have no result. Once the cause is gone, "
+                f"redrive them to the queue {runtime.queue.queue_name}: name it, since SQS does "
+                "not know the source of what an agent put there."
             ),
         )
         self._alarms.oldest_message(

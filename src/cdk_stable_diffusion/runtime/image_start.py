@@ -23,7 +23,8 @@ class ImageStart:
     def parallel_pull(cls) -> ImageStart:
         """Pull the image with many connections, and unpack it on the instance's own NVMe disks.
 
-        It needs no preparation, and instance types with local disks, as all of the G families are.
+        It needs no preparation, and instance types with local disks, as all in the default families
+        of `GpuNodes` are.
         The disks of a node become one array that holds images, logs and the model cache.
 
         Returns:

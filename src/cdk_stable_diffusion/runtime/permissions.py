@@ -21,7 +21,7 @@ def agent_statements(
     Args:
         api: Whose buckets and result topic they use.
         queue: Where they take tasks from.
-        dead_letter_queue: Where they put what is no task.
+        dead_letter_queue: Where they put what they give up.
     """
     statements = [
         iam.PolicyStatement(
@@ -30,12 +30,11 @@ def agent_statements(
                 "sqs:ReceiveMessage",
                 "sqs:DeleteMessage",
                 "sqs:ChangeMessageVisibility",
-                "sqs:GetQueueAttributes",
             ],
             resources=[queue.queue_arn],
         ),
         iam.PolicyStatement(
-            sid="SetAsideWhatIsNoTask",
+            sid="GiveUpTasks",
             actions=["sqs:SendMessage"],
             resources=[dead_letter_queue.queue_arn],
         ),
@@ -54,12 +53,6 @@ def agent_statements(
             sid="LoadModels",
             actions=["s3:GetObject"],
             resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
-        ),
-        iam.PolicyStatement(
-            sid="ListModels",
-            actions=["s3:ListBucket"],
-            resources=[api.model_bucket.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": f"{MODELS_PREFIX}*"}},
         ),
     ]
     encrypt = ["kms:GenerateDataKey", "kms:Decrypt"]

@@ -13,6 +13,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from .._acknowledge import acknowledge_wildcards
 from .._validation import Faults, is_token
 from ..api.marks import mark
 from ..cluster.manifest import apply_manifest
@@ -28,7 +29,6 @@ from .permissions import agent_statements, scaler_statements
 from .scaling import Scaling
 from .seconds import check_seconds, whole_seconds
 from .timing import LEASE_SECONDS, MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
-from .wildcards import acknowledge_wildcards
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
 if TYPE_CHECKING:
@@ -93,16 +93,18 @@ class SdRuntime(Construct):
         """Make a runtime.
 
         Args:
-            scope: Parent construct; it may be in another stack than `api` and `cluster`.
+            scope: Parent construct; it may be in another stack than `api` and `cluster`. Then the
+                API's stack is deployed first, and tasks for a runtime that is new are lost until
+                its own stack is deployed, too: deploy both before clients send any.
             id: Identifier in the parent.
             api: Where its tasks come from.
             cluster: Where its pods run.
             model: Which models it serves.
             name: Its name in results and in the cluster. Default: `id` in kebab case.
-            longest_task: Longest a task may take, from receipt to result, 10 seconds to 12 hours.
-                Default: 5 minutes.
+            longest_task: Longest that the pictures of one task may take, 10 seconds to 12 hours;
+                loading its model is not counted. Default: 5 minutes.
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
-                to 1000. Default: 3.
+                to 1000. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
             nodes: Which nodes it may launch. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
@@ -249,6 +251,7 @@ class SdRuntime(Construct):
         policy = self.queue.node.find_child("Policy")
         # Before the policy is there, the topic could not deliver what it is told to.
         subscription.node.add_dependency(policy)
+        api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
     def _create_role(self, api: SdApi) -> iam.Role:

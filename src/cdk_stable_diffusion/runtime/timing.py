@@ -21,7 +21,7 @@ class Timing:
     """The times that follow from the longest task.
 
     Attributes:
-        longest_task_seconds: Longest a task may take.
+        longest_task_seconds: Longest that the pictures of one task may take.
     """
 
     longest_task_seconds: int

@@ -51,3 +51,16 @@ def test_refuses_a_vpc_without_private_subnets() -> None:
     vpc = ec2.Vpc(stack, "Mine", nat_gateways=0, subnet_configuration=[public])
     with pytest.raises(ValueError, match="vpc has no private subnets"):
         SdEksCluster(stack, "Cluster", vpc=vpc)
+
+
+def test_refuses_a_vpc_with_one_zone() -> None:
+    stack = Stack(App(), "Service", env={"account": "123456789012", "region": "eu-west-1"})
+    vpc = ec2.Vpc(stack, "Mine", availability_zones=["eu-west-1a"])
+    with pytest.raises(ValueError, match="vpc has private subnets in one zone"):
+        SdEksCluster(stack, "Cluster", vpc=vpc)
+
+
+def test_takes_a_vpc_whose_zones_are_known_at_deployment_only() -> None:
+    stack = Stack(App(), "Service")
+    vpc = ec2.Vpc(stack, "Mine", max_azs=2)
+    assert SdEksCluster(stack, "Cluster", vpc=vpc).vpc is vpc

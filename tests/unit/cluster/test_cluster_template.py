@@ -305,6 +305,7 @@ class TestIdentity:
             "AllowScopedResourceTagging",
             "AllowScopedDeletion",
             "AllowPassingInstanceRole",
+            "AllowCreatingTheRoleOfSpot",
             "AllowAPIServerEndpointDiscovery",
             "AllowInterruptionQueueActions",
             "AllowZonalShiftStatusReadOnly",
@@ -313,6 +314,21 @@ class TestIdentity:
             "AllowPricingReadActions",
             "AllowUnscopedInstanceProfileListAction",
             "AllowInstanceProfileReadActions",
+        }
+
+    def test_karpenter_may_make_the_role_that_spot_needs_once_an_account(
+        self, template: Template
+    ) -> None:
+        (creation,) = (
+            statement
+            for _, statement in statements(template)
+            if statement["Action"] == "iam:CreateServiceLinkedRole"
+        )
+        assert creation["Resource"]["Fn::Join"][1][-1] == (
+            ":role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+        )
+        assert creation["Condition"] == {
+            "StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}
         }
 
     def test_karpenter_ends_only_what_is_its_own(self, template: Template) -> None:

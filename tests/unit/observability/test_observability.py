@@ -101,7 +101,7 @@ class TestAlarms:
 
     def test_say_what_to_do(self, template: Template) -> None:
         for each in properties(template, ALARM):
-            assert len(each["AlarmDescription"]) > 40
+            assert len(json.dumps(each["AlarmDescription"])) > 40
 
     def test_are_quiet_without_data(self, template: Template) -> None:
         for each in properties(template, ALARM):
@@ -114,6 +114,19 @@ class TestAlarms:
         assert found["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         ((dimension,),) = (found["Dimensions"],)
         assert "DeadLetter" in dimension["Value"]["Fn::GetAtt"][0]
+
+    def test_dead_letters_say_where_to_redrive_them(self, template: Template) -> None:
+        found = alarm(template, "Runtime-tiny-shapes/DeadLetters")
+        text = json.dumps(found["AlarmDescription"])
+        # SQS knows no source for what an agent put there itself, so it must be named.
+        (queue,) = (
+            name
+            for name, each in template["Resources"].items()
+            if each.get("Metadata", {})
+            .get("aws:cdk:path", "")
+            .endswith("TinyShapes/Queue/Resource")
+        )
+        assert json.dumps({"Fn::GetAtt": [queue, "QueueName"]}) in text
 
     def test_oldest_message_allows_for_start_target_and_task(self, template: Template) -> None:
         found = alarm(template, "Runtime-tiny-shapes/OldestMessage")
