@@ -5,6 +5,7 @@
 "die"       ends by SIGSEGV
 "die once F"  ends by SIGSEGV unless the file F exists, which it makes
 "refuse"    fails for good
+"break"     says that its device is broken, and takes its time to end
 "noise"     prints to standard output before it answers
 """
 
@@ -46,6 +47,10 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
         answer = {"code": "unsupported-request", "detail": "no", "transient": False}
         writer.write({"id": identifier, "event": "failed", **answer})
         return
+    if words[0] == "break":
+        failure = {"code": "generation-failed", "detail": "CUDA error", "transient": True}
+        writer.write({"id": identifier, "event": "failed", **failure, "broken": True})
+        time.sleep(3600)
     if words[0] == "noise":
         print("noise from a library", flush=True)
         os.write(1, b"\0\0\0\1 more noise")
@@ -71,6 +76,8 @@ def main() -> None:
         sys.exit(3)
     reader, writer = FrameReader(int(sys.argv[-2])), FrameWriter(int(sys.argv[-1]))
     threading.Thread(target=_read, args=(reader,), daemon=True).start()
+    if "--import-forever" in sys.argv:
+        time.sleep(3600)
     writer.write({"event": "ready"})
     while True:
         header = _commands.get()

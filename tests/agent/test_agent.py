@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,15 +17,17 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from cdk_stable_diffusion.contract import AgentEnvironment
-from cdk_stable_diffusion.runtime_image.agent import service
+from cdk_stable_diffusion.runtime_image.agent import model_source, service
 from cdk_stable_diffusion.runtime_image.agent.aws import Clients
+from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
 from cdk_stable_diffusion.runtime_image.agent.engine import Generation, ModelDirectory
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from cdk_stable_diffusion.runtime_image.agent.signals import Signals
+from tests.agent.agent_process import STAND_IN
 from tests.agent.fake_engine import FakeEngine
-from tests.agent.scene import MODEL, Scene, wait_until
+from tests.agent.scene import FILES, MODEL, Scene, wait_until
 
 Start = Callable[..., FakeEngine]
 QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5)
@@ -397,7 +400,11 @@ def test_models_are_switched_and_timed(scene: Scene, start: Start) -> None:
 def test_a_drain_gives_back_what_does_not_fit(scene: Scene) -> None:
     scene.publish_model()
     engine = FakeEngine()
-    engine.action = lambda _: engine.closed.wait(30) and None
+
+    def wait(_: Generation) -> None:
+        engine.closed.wait(30)
+
+    engine.action = wait
     environment = replace(scene.environment, drain_seconds=1)
     agent = Agent(environment, engine, scene.clients(), backoff=QUICK)
     agent.start()
@@ -410,3 +417,145 @@ def test_a_drain_gives_back_what_does_not_fit(scene: Scene) -> None:
     assert scene.left() == (2, 0)
     assert len(engine.generations) == 1
     assert not scene.more_results()
+
+
+def test_a_model_damaged_on_disk_is_brought_again(scene: Scene, start: Start) -> None:
+    start()
+    scene.send()
+    scene.wait_for_results(1)
+    (path,) = (scene.directory / "models" / "models").glob("*/unet/weights.safetensors")
+    path.write_bytes(b"short")
+    scene.send()
+    (result,) = scene.wait_for_results(1)
+    assert result.status == "succeeded"
+    assert path.read_bytes() == FILES["unet/weights.safetensors"]
+
+
+def test_a_model_whose_files_were_replaced_needs_no_room_beside_the_old_ones(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_source, "_MANIFEST_SECONDS", 0.0)
+    engine = start(environment=scene.with_settings(model_cache_bytes=10_000))
+    scene.send()
+    scene.wait_for_results(1)
+    scene.publish_model(files={**FILES, "unet/weights.safetensors": b"renewed" * 1000})
+    scene.send()
+    (result,) = scene.wait_for_results(1)
+    assert result.status == "succeeded"
+    assert engine.loads == [MODEL, MODEL]
+
+
+def test_an_engine_that_imports_for_long_is_used_as_soon_as_it_is_ready(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([False] * 8)
+    monkeypatch.setattr(FakeEngine, "wait_until_ready", lambda *_: next(waits, True))
+    start()
+    scene.send()
+    assert scene.wait_for_results(1)[0].status == "succeeded"
+
+
+def test_a_task_of_a_time_that_does_not_exist_is_refused_before_it_is_drawn(
+    scene: Scene, start: Start
+) -> None:
+    engine = start()
+    scene.send_again(replace(scene.task(), submitted_at="2026-02-30T12:00:00.000Z"))
+    letter = scene.wait_for_dead_letter()
+    assert letter["MessageAttributes"]["error_code"]["StringValue"] == "invalid-message"
+    wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
+    assert not engine.generations
+
+
+def test_a_stored_result_that_is_no_text_is_as_good_as_none(scene: Scene, start: Start) -> None:
+    start()
+    task = scene.task()
+    key = f"{task.task_id}/result.json"
+    scene.s3.put_object(Bucket=scene.output_bucket, Key=key, Body=b"\xff\xfe")
+    scene.send_again(task)
+    (result,) = scene.wait_for_results(1)
+    assert (result.status, result.attempt) == ("succeeded", 1)
+    assert scene.stored_result(task) == result.to_dict()
+
+
+def test_a_deletion_that_fails_makes_no_second_dead_letter(scene: Scene, start: Start) -> None:
+    clients = scene.clients()
+    _failing(clients.sqs, "DeleteMessage", [ConnectionError("reset")] * 2)
+    start(clients=clients)
+    scene.send_text("not a task")
+    wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
+    assert scene.left(scene.dead_letters) == (1, 0)
+
+
+def test_a_success_whose_message_cannot_be_deleted_is_no_failure(
+    scene: Scene, start: Start
+) -> None:
+    clients = scene.clients()
+    released = threading.Event()
+    clients.sqs.meta.events.register(
+        "provide-client-params.sqs.ChangeMessageVisibility", lambda **_: released.set()
+    )
+    _failing(clients.sqs, "DeleteMessage", [_refusal(403, "AccessDenied")] * 100)
+    start(clients=clients, environment=scene.with_settings(max_receive_count=1))
+    scene.send()
+    assert scene.wait_for_results(1)[0].status == "succeeded"
+    assert released.wait(10)
+    assert not scene.more_results()
+    assert scene.left(scene.dead_letters) == (0, 0)
+
+
+@pytest.mark.parametrize("redriven", [True, False])
+def test_a_success_that_is_announced_late_is_no_dead_letter(
+    scene: Scene, start: Start, redriven: bool
+) -> None:
+    clients = scene.clients()
+    results_stored = 0
+
+    def count(params: dict[str, Any], **_: Any) -> None:
+        nonlocal results_stored
+        results_stored += params["Key"].endswith("result.json")
+
+    def fail_at_first(**_: Any) -> None:
+        # The second result is the failure that the agent writes when it has stopped trying.
+        if results_stored < 2:
+            raise ConnectionError("reset")
+
+    clients.s3.meta.events.register("provide-client-params.s3.PutObject", count)
+    clients.sns.meta.events.register("provide-client-params.sns.Publish", fail_at_first)
+    start(clients=clients, environment=scene.with_settings(max_receive_count=1))
+    task = scene.task()
+    scene.send_again(task, **({"error_code": "out-of-memory"} if redriven else {}))
+    (result,) = scene.wait_for_results(1)
+    assert result.status == "succeeded"
+    assert scene.stored_result(task) == result.to_dict()
+    wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
+    assert scene.left(scene.dead_letters) == (0, 0)
+
+
+def test_an_agent_that_has_lost_a_loop_takes_nothing_more(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_LOOK_SECONDS", 0.02)
+    agent = Agent(scene.environment, FakeEngine(), scene.clients(), backoff=QUICK)
+    # Without a heartbeat others would be given what this agent works on.
+    monkeypatch.setattr(type(agent._leases), "alive", False)
+    assert agent.run(Signals()) == service.EXIT_BROKEN
+    assert agent.worker.join(5)
+    scene.send()
+    wait_until(lambda: scene.left() == (1, 0), "the task is there for others")
+
+
+def test_an_engine_that_dies_while_idle_costs_the_next_task_no_try(scene: Scene) -> None:
+    scene.publish_model()
+    engine = ChildEngine(STAND_IN)
+    agent = Agent(scene.with_settings(max_receive_count=1), engine, scene.clients(), backoff=QUICK)
+    agent.start()
+    try:
+        wait_until(lambda: agent.worker.ready, "the agent is ready")
+        assert engine.process_id is not None
+        os.kill(engine.process_id, 9)
+        wait_until(lambda: not engine.health().running, "the death is noticed")
+        scene.send()
+        (result,) = scene.wait_for_results(1)
+    finally:
+        agent.drain(Signals())
+    assert (result.status, result.attempt) == ("succeeded", 1)

@@ -104,7 +104,12 @@ def test_a_refusal_is_final_and_keeps_the_child(engine: ChildEngine) -> None:
 def test_cancel_ends_the_drawing_and_keeps_the_child(engine: ChildEngine) -> None:
     first = engine.process_id
     begun = threading.Event()
-    canceller = threading.Thread(target=lambda: (begun.wait(5), engine.cancel()))
+
+    def cancel() -> None:
+        begun.wait(5)
+        engine.cancel()
+
+    canceller = threading.Thread(target=cancel)
     canceller.start()
     began = time.monotonic()
     with pytest.raises(EngineCancelled):
@@ -142,3 +147,24 @@ def test_a_child_that_cannot_start_is_tried_again_with_pauses() -> None:
         engine.generate(_draw("x"), timeout=1)
     assert caught.value.transient
     engine.close()
+
+
+def test_a_child_with_a_broken_device_is_replaced_before_the_next_task(
+    engine: ChildEngine,
+) -> None:
+    first = engine.process_id
+    assert first is not None
+    with pytest.raises(TaskFailure, match="CUDA") as caught:
+        engine.generate(_draw("break"), timeout=5)
+    assert caught.value.transient
+    assert _gone(first)
+    assert engine.wait_until_ready(20)
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_a_command_that_cannot_be_run_leaves_no_pipes_open() -> None:
+    engine = ChildEngine(("/does/not/exist",))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError):
+        engine.start()
+    assert os.listdir("/proc/self/fd") == before

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ class FakeSource:
         self.models: dict[str, dict[str, bytes]] = {}
         self.reads: Counter[str] = Counter()
         self.spoil: dict[str, list[bytes]] = {}
-        self.before_read = lambda: None
+        self.before_read: Callable[[], None] = lambda: None
 
     def add(self, name: str, size: int = 100) -> None:
         self.models[name] = {"model_index.json": b"{}", f"{name}.safetensors": b"x" * (size - 2)}

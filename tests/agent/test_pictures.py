@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cdk_stable_diffusion.contract import Parameters, TaskMessage, TaskRequest
 from cdk_stable_diffusion.runtime_image.agent.engine import Drawing, Raster
@@ -21,12 +21,14 @@ TEXT = (
 )
 
 
-def _encode(output_format: str) -> EncodedPicture:
+def _encode(
+    output_format: str, prompt: str = PROMPT, negative_prompt: str = "blue"
+) -> EncodedPicture:
     request = TaskRequest.parse(
         {
             "model": "shapes",
-            "prompt": PROMPT,
-            "negative_prompt": "blue",
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
             "output_format": output_format,
         }
     )
@@ -41,7 +43,7 @@ def _encode(output_format: str) -> EncodedPicture:
 
 
 def _metadata(image: Image.Image) -> tuple[str, dict[str, Any]]:
-    if image.format == "PNG":
+    if isinstance(image, PngImagePlugin.PngImageFile):
         return image.text["parameters"], json.loads(image.text["cdk-stable-diffusion"])
     exif = image.getexif()
     comment = exif.get_ifd(0x8769)[0x9286]
@@ -56,7 +58,7 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
     assert image.format == output_format.upper()
     assert file.content_type == f"image/{output_format}"
     assert image.size == (file.width, file.height) == (16, 8)
-    red, green, blue = image.convert("RGB").getpixel((3, 3))
+    red, green, blue = image.convert("RGB").tobytes()[:3]
     assert red > 240 and green < 40 and blue < 50
     text, document = _metadata(image)
     assert text == TEXT
@@ -81,3 +83,11 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 def test_the_same_picture_gives_the_same_bytes(output_format: str) -> None:
     assert _encode(output_format).data == _encode(output_format).data
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_the_longest_prompts_fit(output_format: str) -> None:
+    image = Image.open(io.BytesIO(_encode(output_format, "🔴" * 4000, "🔵" * 4000).data))
+    text, document = _metadata(image)
+    assert text.startswith(f"{'🔴' * 4000}\nNegative prompt: {'🔵' * 4000}\nSteps: ")
+    assert (document["model"], document["seed"]) == ("shapes", 78)

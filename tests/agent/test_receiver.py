@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
 
 from cdk_stable_diffusion.runtime_image.agent.leases import Leases
 from cdk_stable_diffusion.runtime_image.agent.poll import AbortablePoll
@@ -77,3 +83,37 @@ def test_a_message_that_comes_to_an_abandoned_poll_is_given_back(scene: Scene) -
     assert not parts.leases.held()
     parts.receiver.stop(2)
     assert scene.left() == (1, 0)
+
+
+def test_a_connection_that_the_service_closed_meanwhile_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    closed = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once_a_connection() -> None:
+            for _ in range(2):
+                connection, _address = server.accept()
+                with connection, connection.makefile("rwb") as stream:
+                    length = 0
+                    while (line := stream.readline().strip().lower()) != b"":
+                        if line.startswith(b"content-length:"):
+                            length = int(line.split(b":")[1])
+                    stream.read(length)
+                    # Says nothing of closing, as SQS does when a connection was idle for long.
+                    stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                closed.set()
+
+        threading.Thread(target=answer_once_a_connection, daemon=True).start()
+        sqs: Any = boto3.Session().client(
+            "sqs",
+            region_name="us-east-1",
+            endpoint_url=f"http://127.0.0.1:{server.getsockname()[1]}",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        poll = AbortablePoll(sqs)
+        poll.client().receive_message(QueueUrl="http://queue")
+        assert closed.wait(5)
+        poll.client().receive_message(QueueUrl="http://queue")

@@ -51,7 +51,7 @@ def test_what_is_final_is_not_tried_again() -> None:
 
 def test_it_stops_when_time_is_up() -> None:
     shutdown = Shutdown()
-    threading.Timer(0.1, shutdown.call_time).start()
+    threading.Timer(0.1, shutdown.request, (0.0,)).start()
     began = time.monotonic()
     with pytest.raises(ConnectionError):
         _retrier(shutdown, total_seconds=60).call("it", _Flaky(10_000_000))

@@ -20,6 +20,8 @@ from cdk_stable_diffusion.runtime_image.agent.engine import (
     ModelDirectory,
 )
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
+from cdk_stable_diffusion.runtime_image.engine import server
+from cdk_stable_diffusion.runtime_image.engine.failure import BrokenDevice
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
 _START_SECONDS = 60.0
@@ -145,3 +147,26 @@ def test_it_does_not_outlive_its_agent(importing: bool) -> None:
             break
         assert time.monotonic() < deadline, "the engine goes on alone"
         time.sleep(0.02)
+
+
+def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        device = "cuda"
+
+        def load(self, directory: Path) -> None:
+            raise BrokenDevice("generation-failed", "CUDA error", transient=True)
+
+        def draw(self, order: object, on_step: object, cancelled: object) -> None:
+            raise AssertionError("is never asked")
+
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    commands, answers = os.pipe(), os.pipe()
+    reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])
+    server.Server(reader, writer)._do({"command": "load", "id": 1, "directory": "/"}, Broken())
+    answer = FrameReader(answers[0]).read()
+    assert answer is not None
+    assert (answer.header["event"], answer.header["broken"]) == ("failed", True)
+    assert statuses == [70]
+    for descriptor in (*commands, *answers):
+        os.close(descriptor)

@@ -6,9 +6,6 @@ import logging
 import os
 import sys
 
-from ...contract import AgentEnvironment
-from ..structured_log import set_up_logging
-from .child import ChildEngine
 from .signals import Signals
 
 EXIT_WRONG_ENVIRONMENT = 2
@@ -20,15 +17,22 @@ def main() -> int:
     Returns:
         The exit status: 0 after a drain, 2 for a wrong environment.
     """
+    # Before anything else is even imported: process 1 of a container, which this is, does not get
+    # the signals that it does not catch.
     signals = Signals()
     signals.catch()
+    from ...contract import AgentEnvironment
+    from ..structured_log import set_up_logging
+
     set_up_logging("agent")
     try:
         environment = AgentEnvironment.from_environment(os.environ)
     except ValueError as error:
         logging.getLogger("cdk_stable_diffusion").error("%s", error)
         return EXIT_WRONG_ENVIRONMENT
-    # The engine's imports take seconds, so it starts before anything else is even imported.
+    from .child import ChildEngine
+
+    # The engine's imports take seconds, so it starts before this process imports the rest.
     engine = ChildEngine()
     engine.start()
     from .service import serve

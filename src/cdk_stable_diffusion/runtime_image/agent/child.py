@@ -197,6 +197,12 @@ class ChildEngine:
             raise TaskFailure("generation-failed", "the engine is not running", transient=True)
         return _Events(self, child, header, timeout)
 
+    def _replace(self, child: _Child) -> str:
+        """Start another child in place of one, and say what became of that one."""
+        how = self._died(child)
+        self.start()
+        return how
+
     def _died(self, child: _Child) -> str:
         """Clean up after a child and say what became of it."""
         how = child.end(_GOODBYE_SECONDS)
@@ -240,6 +246,9 @@ class _Events:
             if event in ("done", "failed", "cancelled"):
                 self._end()
             if event == "failed":
+                if frame.header.get("broken"):
+                    # It is about to end, and no other task shall meet it until then.
+                    self._engine._replace(self._child)
                 raise TaskFailure(
                     frame.header["code"],
                     frame.header["detail"],
@@ -253,8 +262,7 @@ class _Events:
         except queue.Empty:
             self._end()
             self._child.kill()
-            self._engine._died(self._child)
-            self._engine.start()
+            self._engine._replace(self._child)
             raise TaskFailure(
                 "deadline-exceeded",
                 f"took longer than {self._timeout:.0f} s; the engine was replaced",
@@ -262,8 +270,7 @@ class _Events:
             ) from None
         if frame is None:
             self._end()
-            how = self._engine._died(self._child)
-            self._engine.start()
+            how = self._engine._replace(self._child)
             raise TaskFailure("generation-failed", f"the engine ended: {how}", transient=True)
         return frame
 
@@ -289,6 +296,10 @@ class _Child:
                 start_new_session=True,
                 env={**os.environ, "SD_AGENT_PROCESS": str(os.getpid())},
             )
+        except BaseException:
+            os.close(from_engine)
+            os.close(to_engine)
+            raise
         finally:
             os.close(from_agent)
             os.close(to_agent)

@@ -84,11 +84,15 @@ class Endings:
             work.delivering_seconds = time.monotonic() - began
             result = self._result(work, "succeeded", images=images, drawing=drawing)
             self._publish(work, self._put_result(work, result))
-            self._delete(work.message)
         except Exception as error:
             _LOG.warning("delivery failed: %s", error, extra=work.log_fields())
             self.fail(work, _output_failure(error), drawing)
             return
+        try:
+            self._delete(work.message)
+        except Exception as error:
+            # The client has its result. Whoever takes the message next finds it in S3.
+            self._release(work.message, error)
         _LOG.info("succeeded", extra={**work.log_fields(), **_figures(result)})
 
     def republish(self, work: Work, result: ResultMessage) -> None:
@@ -122,8 +126,10 @@ class Endings:
         try:
             error = TaskError(failure.code, failure.detail)
             result = self._result(work, "failed", error=error, drawing=drawing)
-            self._publish(work, self._try_to_put_result(work, result))
-            if failure.transient or failure.code == "output-failed":
+            standing = self._try_to_put_result(work, result)
+            self._publish(work, standing)
+            good = failure.transient or failure.code == "output-failed"
+            if good and standing.status == "failed":
                 # The task itself is good, so somebody may want to send it again.
                 self._give_up(work.message, failure.code, failure.detail)
             else:
@@ -188,7 +194,9 @@ class Endings:
     def _put_result(self, work: Work, result: ResultMessage) -> ResultMessage:
         return self._retrier.call(
             "storing a result",
-            lambda: self._outputs.put_result(work.task, result, replace=work.message.redriven),
+            lambda: self._outputs.put_result(
+                work.task, result, replace_failure=work.message.redriven
+            ),
         )
 
     def _try_to_put_result(self, work: Work, result: ResultMessage) -> ResultMessage:
@@ -207,11 +215,12 @@ class Endings:
         self._leases.end(message)
 
     def _give_up(self, message: Received, code: str, detail: str) -> None:
+        # Two calls, so that a deletion that fails does not send another copy.
         self._retrier.call(
-            "moving a message to the dead letters",
-            lambda: self._queue.give_up(message, code=code, detail=detail),
+            "copying a message to the dead letters",
+            lambda: self._queue.copy_to_dead_letters(message, code=code, detail=detail),
         )
-        self._leases.end(message)
+        self._delete(message)
 
     def _release(self, message: Received, error: Exception) -> None:
         _LOG.warning("put back", extra={"message_id": message.message_id, "detail": str(error)})

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ...contract import InvalidMessage, ResultMessage, TaskMessage
+from ...contract import ResultMessage, TaskMessage
 from ...contract.keys import image_key, result_key
 
 _LOG = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ class Outputs:
         """Return the result that an earlier run of a task has left, if there is one."""
         try:
             answer = self._s3.get_object(Bucket=self.bucket, Key=_result_key(task))
-            text = answer["Body"].read().decode("utf-8")
+            data = answer["Body"].read()
         except ClientError as error:
             if error_code(error) in _ABSENT:
                 return None
             raise
         try:
-            return ResultMessage.from_json(text)
-        except (InvalidMessage, TypeError) as error:
+            return ResultMessage.from_json(data.decode("utf-8"))
+        except (ValueError, TypeError) as error:
             # Not written by an agent of this version: as good as none.
             _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
             return None
@@ -63,35 +63,37 @@ class Outputs:
         return key
 
     def put_result(
-        self, task: TaskMessage, result: ResultMessage, *, replace: bool
+        self, task: TaskMessage, result: ResultMessage, *, replace_failure: bool
     ) -> ResultMessage:
         """Store a result, unless the task has one.
 
         Args:
             task: The task.
             result: The result.
-            replace: Whether to replace one that is there.
+            replace_failure: Whether to replace one that says that the task failed.
 
         Returns:
             The result that stands: this one, or the one that another agent was faster with.
         """
-        condition = {} if replace else {"IfNoneMatch": "*"}
         try:
-            self._s3.put_object(
-                Bucket=self.bucket,
-                Key=_result_key(task),
-                Body=result.to_json().encode("utf-8"),
-                ContentType="application/json",
-                **condition,
-            )
+            self._put(task, result, IfNoneMatch="*")
         except ClientError as error:
             if error_code(error) not in _EXISTS:
                 raise
             standing = self.find_result(task)
-            if standing is None:
-                return self.put_result(task, result, replace=True)
-            return standing
+            if standing is not None and not (replace_failure and standing.status == "failed"):
+                return standing
+            self._put(task, result)
         return result
+
+    def _put(self, task: TaskMessage, result: ResultMessage, **condition: str) -> None:
+        self._s3.put_object(
+            Bucket=self.bucket,
+            Key=_result_key(task),
+            Body=result.to_json().encode("utf-8"),
+            ContentType="application/json",
+            **condition,
+        )
 
 
 def error_code(error: ClientError) -> str:

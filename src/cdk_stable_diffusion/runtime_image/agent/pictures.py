@@ -20,6 +20,7 @@ _EXIF_SOFTWARE = 0x0131
 _EXIF_DIRECTORY = 0x8769
 _EXIF_USER_COMMENT = 0x9286
 _JPEG_QUALITY = 95
+_MOST_JPEG_EXIF_BYTES = 65_533
 _WEBP_QUALITY = 90
 
 
@@ -63,10 +64,14 @@ def encode(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> 
     if output_format == "png":
         info = PngImagePlugin.PngInfo()
         info.add_text("parameters", text)
-        info.add_text(JSON_KEY, document)
+        info.add_text(JSON_KEY, _json(document))
         image.save(file, "PNG", pnginfo=info)
     elif output_format == "jpeg":
-        image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=_exif(text, document))
+        exif = _exif(text, document)
+        if len(exif.tobytes()) > _MOST_JPEG_EXIF_BYTES:
+            # Long prompts do not fit twice; they stay in the text.
+            exif = _exif(text, {**document, "prompt": None, "negative_prompt": None})
+        image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=exif)
     else:
         image.save(file, "WEBP", quality=_WEBP_QUALITY, exif=_exif(text, document))
     return EncodedPicture(
@@ -105,9 +110,9 @@ def parameters_text(task: TaskMessage, parameters: Parameters, seed: int, digest
     return "\n".join(lines)
 
 
-def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> str:
+def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> dict[str, Any]:
     parameters = drawing.parameters
-    document: dict[str, Any] = {
+    return {
         "version": CONTRACT_VERSION,
         "task_id": task.task_id,
         "task_type": task.request.task_type,
@@ -123,14 +128,17 @@ def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) 
         "scheduler": parameters.scheduler,
         "software": drawing.software,
     }
+
+
+def _json(document: dict[str, Any]) -> str:
     # ASCII alone, so that it fits every format's kind of text.
     return json.dumps(document, separators=(",", ":"))
 
 
-def _exif(text: str, document: str) -> Image.Exif:
+def _exif(text: str, document: dict[str, Any]) -> Image.Exif:
     exif = Image.Exif()
     exif[_EXIF_SOFTWARE] = JSON_KEY
-    exif[_EXIF_IMAGE_DESCRIPTION] = document
+    exif[_EXIF_IMAGE_DESCRIPTION] = _json(document)
     comment = b"UNICODE\0" + text.encode("utf-16-be")
     exif.get_ifd(_EXIF_DIRECTORY)[_EXIF_USER_COMMENT] = comment
     return exif

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import select
 import socket
 import ssl
 import threading
@@ -83,6 +84,9 @@ class AbortablePoll:
         with self._lock:
             if self._aborted:
                 raise ConnectionAbortedError("the agent is stopping")
+            if self._connection is not None and _dropped(self._connection.sock):
+                self._connection.close()
+                self._connection = None
             if self._connection is None:
                 self._connection = (
                     http.client.HTTPSConnection(
@@ -109,6 +113,19 @@ class _Body:
     def stream(self, **_: Any) -> Iterator[bytes]:
         for start in range(0, len(self._data), _STREAM_BYTES):
             yield self._data[start : start + _STREAM_BYTES]
+
+
+def _dropped(sock: socket.socket | None) -> bool:
+    """Tell whether the service closed a connection while a task kept the agent from polling.
+
+    Nothing has been asked, so what there is to read is its end. (After a late TLS ticket it is
+    not; then a new connection does no harm.)
+    """
+    if sock is None:
+        return False
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _tls_context() -> ssl.SSLContext:

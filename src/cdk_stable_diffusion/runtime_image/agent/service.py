@@ -122,6 +122,8 @@ class Agent:
             if not self.alive:
                 # Kubernetes starts another; what is in hand comes back to the queue.
                 _LOG.critical("a loop has ended")
+                self.shutdown.request(0.0)
+                self._receiver.stop(_POLL_GRACE_SECONDS)
                 self._give_back()
                 return EXIT_BROKEN
         self.drain(signals)
@@ -148,7 +150,7 @@ class Agent:
         _LOG.info("stopped", extra={"poll_ended": receiver_ended})
 
     def _give_back(self) -> None:
-        self.shutdown.call_time()
+        self.shutdown.request(0.0)
         # Before the engine ends, because its end makes the worker let go of its task.
         self._leases.release_all()
         self._leases.stop()

@@ -47,10 +47,6 @@ class Shutdown:
         """Wait until the end is asked for, and tell whether it is."""
         return self._requested.wait(timeout)
 
-    def call_time(self) -> None:
-        """Declare that time is up."""
-        self._over.set()
-
     def pause(self, seconds: float) -> bool:
         """Wait, unless time is up sooner.
 

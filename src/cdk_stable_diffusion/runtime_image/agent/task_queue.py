@@ -41,7 +41,7 @@ class Received:
 
 
 class TaskQueue:
-    """Takes, keeps, gives back, removes and gives up messages."""
+    """Takes, keeps, gives back, removes and sets aside messages."""
 
     def __init__(
         self, sqs: Any, *, queue_url: str, dead_letter_queue_url: str, lease_seconds: int
@@ -103,8 +103,8 @@ class TaskQueue:
         """Remove a message for good."""
         self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
 
-    def give_up(self, message: Received, *, code: str, detail: str) -> None:
-        """Copy a message to the dead letters, with the reason as attributes, and remove it.
+    def copy_to_dead_letters(self, message: Received, *, code: str, detail: str) -> None:
+        """Copy a message to the dead letters, with the reason as attributes.
 
         Args:
             message: The message.
@@ -126,7 +126,6 @@ class TaskQueue:
                 ERROR_DETAIL_ATTRIBUTE: {"DataType": "String", "StringValue": reason},
             },
         )
-        self.delete(message)
 
     def _set_visibility(self, message: Received, seconds: int) -> None:
         self._sqs.change_message_visibility(

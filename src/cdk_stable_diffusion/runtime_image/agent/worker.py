@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...contract import InvalidMessage, TaskMessage, image_seed
+from ...contract import TaskMessage, image_seed
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine, EngineCancelled, Generation
@@ -25,6 +25,7 @@ LOAD_SECONDS = 600.0
 """Longest that loading a model into the engine may take."""
 
 _READY_SECONDS = 5.0
+_RESTART_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _WARM_UP_STEPS = 2
 
@@ -116,6 +117,9 @@ class Worker:
                         _LOG.info("ready")
                     self._prepared = True
                     return True
+                # The engine is still importing; that was waited for.
+                self._prepared = False
+                continue
             except TaskFailure as failure:
                 _LOG.error("not ready: %s", failure, extra={"code": failure.code})
             except Exception:
@@ -155,7 +159,7 @@ class Worker:
     def _handle(self, message: Received) -> None:
         try:
             work = Work(message, TaskMessage.from_json(message.body))
-        except InvalidMessage as error:
+        except ValueError as error:
             reason = str(error)
             self._deliveries.submit(lambda: self._endings.refuse(message, reason))
             return
@@ -190,6 +194,8 @@ class Worker:
             return lambda: self._endings.republish(work, result)
         began = time.monotonic()
         model = self._use(work.task.request.model)
+        # An engine that died while there was nothing to do must not cost this task a try.
+        self._engine.wait_until_ready(_RESTART_SECONDS)
         if self._engine.health().model != model.directory.digest:
             self._engine.load(model.directory, timeout=LOAD_SECONDS)
             work.loading_seconds = time.monotonic() - began
@@ -205,15 +211,14 @@ class Worker:
         if self._models is None:
             self._models = self._open_models()
         cache = self._models
-        if self._model is not None and self._model.directory.name != name:
-            # The next model may need its room. What the engine has loaded, it keeps.
+        if self._model is not None:
+            # What comes next may need its room or, where it is the same model and its files are
+            # damaged, its lock. What the engine has loaded, it keeps.
             self._model.close()
             self._model = None
         model = self._retrier.call(
             "getting a model", lambda: cache.open(name), final=(TaskFailure,)
         )
-        if self._model is not None:
-            self._model.close()
         self._model = model
         return model
 

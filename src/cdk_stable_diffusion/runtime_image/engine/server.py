@@ -153,6 +153,7 @@ class Server:
             code=failure.code,
             detail=failure.detail[:_MAX_DETAIL],
             transient=failure.transient,
+            broken=isinstance(failure, BrokenDevice),
         )
 
 
