@@ -149,7 +149,7 @@ TomlFile(
                 "mypy_path": "src",
                 "explicit_package_bases": True,
                 "namespace_packages": True,
-                "files": ["src", "tools", "examples", ".projenrc.py"],
+                "files": ["src", "tools", "tests", "examples", ".projenrc.py"],
                 "exclude": ["examples/.*/cdk.out"],
                 "overrides": [
                     {

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from cdk_stable_diffusion.contract import AgentEnvironment
+from cdk_stable_diffusion.contract import AgentEnvironment, TaskError
 from cdk_stable_diffusion.runtime_image.agent import model_source, service
 from cdk_stable_diffusion.runtime_image.agent.aws import Clients
 from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
@@ -529,6 +529,22 @@ def test_a_success_that_is_announced_late_is_no_dead_letter(
     assert scene.stored_result(task) == result.to_dict()
     wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
     assert scene.left(scene.dead_letters) == (0, 0)
+
+
+def test_a_task_whose_tries_were_all_interrupted_fails_without_another(
+    scene: Scene, start: Start
+) -> None:
+    task = scene.send()
+    for _ in range(scene.environment.max_receive_count):
+        taken = scene.sqs.receive_message(QueueUrl=scene.queue, VisibilityTimeout=0)["Messages"]
+        assert len(taken) == 1
+    engine = start()
+    (result,) = scene.wait_for_results(1)
+    assert (result.task_id, result.status) == (task.task_id, "failed")
+    assert result.error == TaskError("generation-failed", "every try was interrupted")
+    dead = scene.wait_for_dead_letter()
+    assert dead["Body"] == task.to_json()
+    assert not engine.generations
 
 
 def test_an_agent_that_has_lost_a_loop_takes_nothing_more(

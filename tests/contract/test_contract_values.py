@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_stable_diffusion.contract import (
+    InvalidMessage,
     InvalidModel,
     ModelManifest,
     RouteTable,
@@ -121,6 +122,19 @@ def test_times_come_back(moment: object) -> None:
 def manifest_with(path: str) -> str:
     file = {"path": path, "size": 1, "sha256": "0" * 64}
     return json.dumps({"version": "1", "name": "m", "defaults": {}, "files": [file]})
+
+
+def test_a_moment_that_does_not_exist_is_refused() -> None:
+    request = TaskRequest(model="sdxl", prompt="a cat")
+    message = TaskMessage(
+        task_id=new_task_id(request, "caller"),
+        submitted_at="2026-02-30T12:00:00.000Z",
+        runtime="sdxl",
+        runtime_class="static",
+        request=request,
+    )
+    with pytest.raises(InvalidMessage, match=r"/submitted_at: .*does not exist"):
+        TaskMessage.from_json(message.to_json())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from .fields import Choice, Field, Text, object_faults, object_schema
 from .identity import TASK_ID_PATTERN, derive_seed
 from .names import RUNTIME_NAME_PATTERN, RUNTIME_NAME_SAYS
 from .task import TASK_FIELDS, TaskRequest, request_faults
-from .times import TIMESTAMP_PATTERN, TIMESTAMP_SAYS
+from .times import Moment
 from .version import CONTRACT_VERSION
 
 RUNTIME_CLASSES = ("static", "dynamic")
@@ -28,14 +28,7 @@ TASK_ID_FIELD = Text(
     pattern=TASK_ID_PATTERN,
     pattern_says="a UUID in lower case",
 )
-SUBMITTED_AT_FIELD = Text(
-    "submitted_at",
-    "When the API accepted the task.",
-    required=True,
-    max_length=24,
-    pattern=TIMESTAMP_PATTERN,
-    pattern_says=TIMESTAMP_SAYS,
-)
+SUBMITTED_AT_FIELD = Moment("submitted_at", "When the API accepted the task.", required=True)
 RUNTIME_FIELD = Text(
     "runtime",
     "Name of the runtime that serves the task.",

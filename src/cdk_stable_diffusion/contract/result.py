@@ -16,7 +16,7 @@ from .message import (
     VERSION_FIELD,
 )
 from .task import MODEL_FIELD, OUTPUT_FORMATS, SCHEDULERS, TASK_TYPES
-from .times import TIMESTAMP_PATTERN, TIMESTAMP_SAYS
+from .times import Moment
 from .version import CONTRACT_VERSION
 
 STATUSES = ("succeeded", "failed")
@@ -34,17 +34,6 @@ ERROR_CODES = (
 """Why a task failed: the message, the model, the request or the run."""
 
 _SECONDS = 7 * 24 * 3600.0
-
-
-def _moment(name: str, description: str) -> Text:
-    return Text(
-        name,
-        description,
-        required=True,
-        max_length=24,
-        pattern=TIMESTAMP_PATTERN,
-        pattern_says=TIMESTAMP_SAYS,
-    )
 
 
 def _seconds(name: str, description: str) -> Number:
@@ -102,8 +91,8 @@ ERROR_FIELDS: tuple[Field, ...] = (
 
 TIMING_FIELDS: tuple[Field, ...] = (
     SUBMITTED_AT_FIELD,
-    _moment("started_at", "When an agent took the task."),
-    _moment("finished_at", "When its pictures were stored."),
+    Moment("started_at", "When an agent took the task.", required=True),
+    Moment("finished_at", "When its pictures were stored.", required=True),
     _seconds("waiting_seconds", "From submitted to started."),
     _seconds("loading_seconds", "Loading the model; 0 where it was loaded."),
     _seconds("generating_seconds", "Generating the pictures."),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..cluster import SdEksCluster
 
 _DEAD_LETTER_DAYS = 14
-_MAX_RECEIVE_COUNT = 1_000
+_MAX_RECEIVE_COUNT = 999
 _MAX_MODEL_CACHE_GIBIBYTES = 10_000
 
 
@@ -104,7 +104,7 @@ class SdRuntime(Construct):
             longest_task: Longest that the pictures of one task may take, 10 seconds to 12 hours;
                 loading its model is not counted. Default: 5 minutes.
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
-                to 1000. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
+                to 999. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
             nodes: Which nodes it may launch. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
@@ -222,7 +222,10 @@ class SdRuntime(Construct):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(
-                queue=self.dead_letter_queue, max_receive_count=max_receive_count
+                queue=self.dead_letter_queue,
+                # Once more than there are tries, so that an agent, not SQS, gives up a task whose
+                # tries were all cut short, and its client hears of it.
+                max_receive_count=max_receive_count + 1,
             ),
         )
         mark(self.queue, TASK_QUEUE)

@@ -26,7 +26,7 @@ class TestRuntime:
                 {"longest_task": Duration.seconds(Token.as_number({"Ref": "Seconds"}))},
                 "longest_task is a token: it must be known at synthesis",
             ),
-            ({"max_receive_count": 0}, "max_receive_count is 0: 1 to 1000"),
+            ({"max_receive_count": 0}, "max_receive_count is 0: 1 to 999"),
             ({"model_cache_gibibytes": 0}, "model_cache_gibibytes is 0: 1 to 10000"),
             ({"name": "Has Capitals"}, "name is 'Has Capitals': 1 to 40 lower-case letters"),
             ({"name": "x" * 41}, "1 to 40 lower-case letters"),

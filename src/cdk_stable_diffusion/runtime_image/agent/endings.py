@@ -105,6 +105,14 @@ class Endings:
             return
         _LOG.info("had a result already", extra=work.log_fields())
 
+    def has_no_try_left(self, work: Work) -> bool:
+        """Tell whether all tries of a task began and none of them ended, well or badly.
+
+        Its agents were killed, maybe by the task itself. The queue gives a task once more than
+        there are tries, so that its client hears of it.
+        """
+        return work.message.receive_count > self._max_receive_count
+
     def fail(self, work: Work, failure: TaskFailure, drawing: Drawing | None = None) -> None:
         """End a task that failed: for good, or put it back for another try.
 

@@ -20,7 +20,6 @@ class Work:
         message: The message that it came in.
         task: The task.
         started_at: When the agent took it.
-        waiting_seconds: From submitted to taken.
         loading_seconds: Loading the model.
         generating_seconds: Generating.
         delivering_seconds: Encoding and storing.
@@ -29,23 +28,18 @@ class Work:
     message: Received
     task: TaskMessage
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    waiting_seconds: float = field(init=False)
     loading_seconds: float = 0.0
     generating_seconds: float = 0.0
     delivering_seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Raise a `ValueError` for a time that does not exist, before anything is drawn."""
-        submitted_at = parse_timestamp(self.task.submitted_at)
-        self.waiting_seconds = (self.started_at - submitted_at).total_seconds()
-
     def timings(self) -> Timings:
         """Return where the time went, as of now."""
+        waiting = (self.started_at - parse_timestamp(self.task.submitted_at)).total_seconds()
         return Timings(
             submitted_at=self.task.submitted_at,
             started_at=timestamp(self.started_at),
             finished_at=timestamp(),
-            waiting_seconds=_seconds(self.waiting_seconds),
+            waiting_seconds=_seconds(waiting),
             loading_seconds=_seconds(self.loading_seconds),
             generating_seconds=_seconds(self.generating_seconds),
             delivering_seconds=_seconds(self.delivering_seconds),

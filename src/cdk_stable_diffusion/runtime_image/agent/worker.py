@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...contract import TaskMessage, image_seed
+from ...contract import InvalidMessage, TaskMessage, image_seed
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine, EngineCancelled, Generation
@@ -159,7 +159,7 @@ class Worker:
     def _handle(self, message: Received) -> None:
         try:
             work = Work(message, TaskMessage.from_json(message.body))
-        except ValueError as error:
+        except InvalidMessage as error:
             reason = str(error)
             self._deliveries.submit(lambda: self._endings.refuse(message, reason))
             return
@@ -192,6 +192,8 @@ class Worker:
         if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
             result = earlier
             return lambda: self._endings.republish(work, result)
+        if self._endings.has_no_try_left(work):
+            raise TaskFailure("generation-failed", "every try was interrupted", transient=True)
         began = time.monotonic()
         model = self._use(work.task.request.model)
         # An engine that died while there was nothing to do must not cost this task a try.
