@@ -12,8 +12,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test tiny-model install install-dev clean
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m cdk_stable_diffusion.local.demo $(if $(PROMPT),--prompt "$$PROMPT")
-demo: export PROMPT := $(value PROMPT)
+	@$(BIN)/python -m cdk_stable_diffusion.local.demo $(if $(value PROMPT),--prompt "$$DEMO_PROMPT")
+# As it was given: neither make nor the shell reads anything in it.
+demo: export DEMO_PROMPT := $(value PROMPT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -43,8 +43,8 @@ _TEMPLATE_RADII: Final = tuple(radius / 2 for radius in range(11, 47))
 # How far a shape's radius may be from half the longer side of a patch's box.
 _RADIUS_TOLERANCE: Final = 3.0
 # Where the sizes begin, by half the longer side of a thing's box, and where the center ends.
-_MEDIUM_RADIUS: Final = 10.0
-_LARGE_RADIUS: Final = 15.5
+_MEDIUM_RADIUS: Final = 11.5
+_LARGE_RADIUS: Final = 16.5
 _CENTRAL_OFFSET: Final = 4.5
 # For each of the four directions: the pixels that have a neighbour there, and those neighbours.
 _NEIGHBOURS: Final = (

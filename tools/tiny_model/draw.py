@@ -26,7 +26,7 @@ PALETTE: Final[dict[str, tuple[int, int, int]]] = {
     "white": (250, 250, 250),
     "black": (15, 15, 15),
 }
-RADIUS: Final = {"small": 8.0, "medium": 13.0, "large": 20.0}
+RADIUS: Final = {"small": 9.5, "medium": 14.5, "large": 20.0}
 _PAIR_RADIUS: Final = 11.0
 # From the picture's middle to the middle of each of two things.
 _PAIR_DISTANCE: Final = 15.0

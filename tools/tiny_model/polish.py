@@ -16,9 +16,9 @@ from tools.tiny_model.settings import Settings
 
 SEED: Final = 6
 _SCENE_SEED: Final = 5
-_TWO_OBJECTS_SHARE: Final = 0.25
-_SMALL_SHARE: Final = 0.7
-_AVERAGE_DECAY: Final = 0.995
+_TWO_OBJECTS_SHARE: Final = 0.3
+_SMALL_SHARE: Final = 0.5
+_AVERAGE_DECAY: Final = 0.997
 
 
 def trained(settings: Settings, code: LatentCode, networks: Any, work: Path) -> Any:
@@ -46,7 +46,7 @@ def _train(settings: Settings, code: LatentCode, networks: Any, work: Path) -> A
         "polish",
         networks.train(),
         denoiser.Lesson(latents, scenes, _AVERAGE_DECAY),
-        Schedule(settings.polish_steps, learning_rate=7e-4),
+        Schedule(settings.polish_steps, learning_rate=1e-3),
         work / "polish-checkpoint.pt",
     )
 

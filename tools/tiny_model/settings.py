@@ -28,8 +28,8 @@ class Settings:
     denoiser_pictures: int = 60_000
     distillation_steps: int = 8000
     distillation_pictures: int = 20_000
-    polish_steps: int = 900
-    polish_pictures: int = 20_000
+    polish_steps: int = 3600
+    polish_pictures: int = 40_000
     two_objects_share: float = 0.4
 
     def scaled(self, share: float) -> Settings:
