@@ -126,6 +126,8 @@ TomlFile(
             "ruff": {
                 "line-length": 100,
                 "target-version": "py310",
+                # Generated, or prose with code that is meant to be short.
+                "extend-exclude": ["*.md"],
                 "lint": {
                     "select": ["E", "F", "I", "B", "UP", "D", "ANN", "RUF", "PL"],
                     "ignore": [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +26,8 @@ def listens(port: int) -> bool:
 def test_a_signal_ends_every_child(start_up: Callable[[], Up], number: signal.Signals) -> None:
     up = start_up()
     port = int(up.details["aws_endpoint_url"].rpartition(":")[2])
-    state = up.cache / "cdk-stable-diffusion" / "local-service.json"
-    until(state.exists, "it has written its state")
+    states = up.cache / "cdk-stable-diffusion"
+    (state,) = until(lambda: list(states.glob("*.json")), "it has written its state")
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     assert listens(port)
     assert len(processes_of(up.mark)) >= 3  # The service and two agents, at least.
@@ -35,6 +38,47 @@ def test_a_signal_ends_every_child(start_up: Callable[[], Up], number: signal.Si
     assert not listens(port)
     assert not state.exists()
     assert "Traceback" not in up.said()
+    logs = next(line for line in up.said().splitlines() if "agents, logs in" in line)
+    assert not Path(logs.rpartition(" ")[2]).parent.exists()
+
+
+def test_the_first_line_holds_what_is_documented_and_pictures_go_where_they_can(
+    start_up: Callable[[], Up], tmp_path: Path
+) -> None:
+    up = start_up()
+    assert set(up.details) == {
+        "endpoint",
+        "api_key",
+        "aws_endpoint_url",
+        "region",
+        "result_queue_url",
+        "result_queues",
+        "output_bucket",
+        "model_bucket",
+        "runtimes",
+    }
+    url = up.details["result_queue_url"]
+    assert up.details["result_queues"] == [{"url": url, "filter_policy": None}]
+    port = up.details["aws_endpoint_url"].rpartition(":")[2]
+    until(lambda: "Ctrl-C ends it" in up.said(), "it can be used")
+    submit = [sys.executable, "-m", "cdk_stable_diffusion.local.cli", "submit", "a red circle"]
+    (tmp_path / "file").write_text("")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*submit, *arguments], env=up.environment, capture_output=True, text=True, check=False
+        )
+
+    refused = run("--wait", "--output", str(tmp_path / "file" / "folder"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("sd-local: cannot make the directory")
+    assert len(refused.stderr.splitlines()) == 1
+
+    options = ("--port", port, "--set", "steps=3", "--set", "negative_prompt=blurry")
+    drawn = run("--wait", "--output", str(tmp_path / "pictures"), *options)
+    result = json.loads(drawn.stdout)
+    assert result["parameters"]["steps"] == 3
+    assert [Path(each).is_file() for each in result["files"]] == [True]
 
 
 def test_one_that_is_killed_takes_its_children_along(start_up: Callable[[], Up]) -> None:

@@ -70,6 +70,18 @@ def test_an_agent_that_dies_is_started_again(tmp_path: Path) -> None:
     finally:
         supervisor.stop()
     assert agent.process_id is None
+    assert agent.ended_unexpectedly
+
+
+def test_one_that_is_asked_to_end_has_not_failed(tmp_path: Path) -> None:
+    agent = agent_of(tmp_path, "print('here', flush=True); import time; time.sleep(600)")
+    supervisor = AgentSupervisor(say=lambda line: None)
+    supervisor.start((agent,))
+    try:
+        until(lambda: agent.log.exists() and "here" in agent.log.read_text())
+    finally:
+        supervisor.stop()
+    assert not agent.ended_unexpectedly
 
 
 def test_one_that_dies_at_once_is_started_ever_less_often(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -18,9 +21,12 @@ from cdk_stable_diffusion.local.publishing import model_directories, parse_model
     [
         (["up", "--port", "65536"], "0 to 65535"),
         (["up", "--port", "x"], "0 to 65535"),
-        (["up", "--workers", "0"], "1 to"),
+        (["up", "--workers", "0"], "1 to 64"),
+        (["up", "--workers", "65"], "1 to 64"),
         (["up", "--set", "SD_LEASE_SECONDS"], "must be NAME=VALUE"),
+        (["up", "--set", "SD_LEASE_SECOND=10"], "there are SD_QUEUE_URL, "),
         (["submit"], "prompt"),
+        (["submit", "a red circle", "--set", "steps"], "must be FIELD=VALUE"),
         ([], "COMMAND"),
     ],
 )
@@ -31,6 +37,53 @@ def test_a_wrong_command_line_is_refused(
         cli.main(arguments)
     assert raised.value.code == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SD_LEASE_SECONDS", "SD_ENGINE_THREADS", "OMP_NUM_THREADS"])
+def test_variables_of_agents_and_of_their_libraries_are_accepted(name: str) -> None:
+    assert cli._agent_setting(f"{name}=10") == (name, "10")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("7.5", 7.5),
+        ('{"user": 1}', {"user": 1}),
+        ('"12"', "12"),
+        ("blurry, a=b", "blurry, a=b"),
+        ("NaN", "NaN"),
+        ("", ""),
+    ],
+)
+def test_a_field_is_json_or_else_text(text: str, value: object) -> None:
+    assert cli._field(f"field={text}") == ("field", value)
+
+
+@pytest.mark.parametrize("command", [cli, model_cli])
+def test_the_version_is_that_of_the_package(
+    command: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        command.main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out.split() == [
+        {cli: "sd-local", model_cli: "sd-model"}[command],
+        metadata.version("cdk-stable-diffusion"),
+    ]
+
+
+def test_a_taken_port_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("raise ValueError('the app ran')")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert cli.main(["up", "--app", str(app), "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"sd-local: cannot listen on 127.0.0.1:{port}")
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("bucket", ["bucket", "s3://", "s3://bucket/folder", "http://bucket"])
@@ -69,6 +122,7 @@ def test_an_app_that_fails_shows_its_own_error_and_not_ours(
     assert cli.main(["up", "--app", str(app), "--port", "0"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
+    assert f"synthesising {app}\n" in err
     assert "max_replicas is 0: at least 1" in err
     assert "synthesis.py" not in err
 

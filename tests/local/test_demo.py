@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cdk_stable_diffusion.contract import ResultMessage, TaskAccepted, TaskError, Timings, timestamp
 from cdk_stable_diffusion.local import demo
@@ -39,10 +40,10 @@ class Broken:
 
 
 def test_a_service_that_does_not_come_up_is_told_and_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "LocalService", Broken)
-    assert demo.main([]) == 1
+    assert demo.main(["--output", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "demo: the app failed: Model.static() needs a name" in said
     assert "Traceback" not in said
@@ -64,6 +65,48 @@ def test_time_that_runs_out_is_an_error_that_names_the_logs(
 
 def test_a_failed_result_is_a_failure_with_its_reason() -> None:
     assert failures([FAILED]) == [f"task {TASK_ID} failed: model-not-found: there is no such model"]
+
+
+def test_an_output_that_cannot_be_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert demo.main(["--output", str(tmp_path / "file" / "folder")]) == 1
+    assert "demo: cannot make the directory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("prompt", "slug"),
+    [
+        ("A red circle", "a-red-circle"),
+        ("red/../../etc/passwd", "red-etc-passwd"),
+        ("..", "picture"),
+        ("\N{LARGE RED CIRCLE}" * 200, "picture"),
+        ("青い背景に大きな赤い円", "picture"),
+        ("\"a\" 'b' $(c)\n\0", "a-b-c"),
+        ("", "picture"),
+        ("a" * 300, "a" * 60),
+    ],
+)
+def test_no_prompt_becomes_a_path(tmp_path: Path, prompt: str, slug: str) -> None:
+    class Saver:
+        def save(self, result: ResultMessage, directory: Path) -> list[Path]:
+            file = directory / "saved.png"
+            Image.new("RGB", (8, 8)).save(file)
+            return [file]
+
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "01-of-an-earlier-run.png").write_text("")
+    (output / "holiday.png").write_text("")
+    accepted = TaskAccepted(TASK_ID, "tiny-shapes", "tiny-shapes", "static", "s3://b/", timestamp())
+    sent = [demo.Sent(prompt=prompt, accepted=accepted)]
+    files = demo._save(sent, {TASK_ID: FAILED}, Saver(), output)  # type: ignore[arg-type]
+    assert files == [output / f"01-{slug}.png"]
+    assert sorted(each.name for each in output.iterdir()) == sorted(
+        [files[0].name, demo.SHEET, "holiday.png"]
+    )
+    assert list(tmp_path.iterdir()) == [output]
 
 
 def test_there_are_six_prompts_for_both_models() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -321,3 +323,14 @@ def test_a_type_that_the_emulator_lacks_is_named(emulator: Emulator, tmp_path: P
     template = {"Resources": {"Fleet": {"Type": "AWS::GameLift::Fleet"}}}
     with pytest.raises(LocalError, match=r"stack Stack was refused: .*AWS::GameLift::Fleet"):
         deploy(write_assembly(tmp_path, [("Stack", template, ())]), emulator.access)
+
+
+def test_keys_without_signatures_are_no_reason_for_a_warning() -> None:
+    code = (
+        "import sys; sys.modules['cryptography'] = None\n"
+        "from cdk_stable_diffusion.local.emulator import Emulator\n"
+        "with Emulator() as emulator: emulator.access.client('kms').list_keys()\n"
+        "assert not sys.modules['ministack.services.kms'].HAS_CRYPTO"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""

@@ -147,7 +147,10 @@ def test_the_template_given_is_not_changed() -> None:
 
 def test_one_line_names_the_types() -> None:
     line = summary(["AWS::EKS::Cluster", "AWS::EC2::VPC", "AWS::EC2::Subnet"])
-    assert line == "not deployed on this machine: AWS::EC2::{Subnet, VPC} AWS::EKS::{Cluster}"
+    assert line == (
+        "not deployed on this machine, where agents are processes: "
+        "AWS::EC2::{Subnet, VPC} AWS::EKS::{Cluster}"
+    )
     assert "\n" not in line
 
 

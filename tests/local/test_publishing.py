@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,41 @@ def test_a_bucket_that_is_not_there_is_told_without_a_traceback(
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         assert model_cli.main(["push", str(model), "s3://nowhere"]) == 1
-    assert "sd-model: " in capsys.readouterr().err
+    assert capsys.readouterr().err == "sd-model: there is no bucket nowhere\n"
+
+
+def test_without_credentials_one_is_told_those_of_the_local_service(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert model_cli.main(["push", str(model), "s3://models"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for word in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"):
+        assert word in line
+    assert "AWS_REGION=" in line
+
+
+@pytest.mark.parametrize("name", ["", "../other", "my model", "-x"])
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_read(
+    model: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert model_cli.main(["push", str(model), "s3://models", f"--name={name}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no model can be called {name!r}" in line
+
+
+def test_a_bucket_that_cannot_be_one_is_told_in_one_line(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with mock_aws():
+        assert model_cli.main(["push", str(model), "s3://no bucket!"]) == 1
+    assert len([each for each in capsys.readouterr().err.splitlines() if "sd-model" in each]) == 1
 
 
 def test_a_manifest_can_be_read_back(model: Path) -> None:

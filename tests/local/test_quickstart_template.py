@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cdk_stable_diffusion.local.deployment import deploy
 from cdk_stable_diffusion.local.emulator import Emulator
+from cdk_stable_diffusion.local.result_queue import filtered_queues
 from cdk_stable_diffusion.local.runtimes import find_runtimes
 from cdk_stable_diffusion.local.synthesis import Synthesis, find_app
 from cdk_stable_diffusion.local.template import LEFT_OUT, is_left_out
@@ -60,6 +61,8 @@ from cdk_stable_diffusion import Model, SdApi, SdEksCluster, SdRuntime
 
 app = cdk.App()
 api = SdApi(cdk.Stack(app, "ApiStack"), "Api")
+api.add_result_queue("Failures", status="failed")
+api.add_result_queue("All")
 cluster = SdEksCluster(cdk.Stack(app, "ClusterStack"), "Cluster")
 # The dynamic runtime first: its filter must know the static ones that come later.
 SdRuntime(cdk.Stack(app, "One"), "Any", api=api, cluster=cluster, model=Model.dynamic())
@@ -79,7 +82,10 @@ def test_an_app_of_several_stacks_is_deployed_with_its_references(tmp_path: Path
         for each in sns.list_subscriptions()["Subscriptions"]:
             arn = each["SubscriptionArn"]
             attributes = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
-            policies[each["Endpoint"].rpartition(":")[2]] = json.loads(attributes["FilterPolicy"])
+            policy = json.loads(attributes.get("FilterPolicy") or "null")
+            policies[each["Endpoint"].rpartition(":")[2]] = policy
+        queues = filtered_queues(deployment.physical_ids("result-queue"), emulator.access)
+    assert [each.filter_policy for each in queues] == [{"status": ["failed"]}, None]
     runtimes = {each.name: each for each in find_runtimes(deployment.manifests)}
     assert set(runtimes) == {"any", "sdxl"}
     for name, policy in (

@@ -45,6 +45,7 @@ class Agent:
         self.name = name
         self.runtime = runtime
         self.log = log
+        self.ended_unexpectedly = False
         self._module = module
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,6 +73,7 @@ class Agent:
         exit_code = self._process.poll()
         if exit_code is None:
             return
+        self.ended_unexpectedly = True
         # Its engine, which is in the same process group, must not go on alone.
         self._signal(signal.SIGKILL)
         self._process = None

@@ -6,14 +6,24 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..contract.environment import AgentEnvironment, variable_name
 from .errors import LocalError
+from .installation import version
 from .publishing import SHIPPED_MODEL
 
 DEFAULT_PORT = 4566
 INTERRUPTED = 130
+MAX_WORKERS = 64
+
+AGENT_VARIABLES = (
+    *(variable_name(each.name) for each in fields(AgentEnvironment)),
+    "SD_ENGINE_THREADS",
+)
+"""All variables of the agents' own; what else they see is for the libraries below them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sd-local", description="Run the whole service on this machine, without an account."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = commands.add_parser(
@@ -56,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--workers",
-        type=_positive,
+        type=_workers,
         default=1,
         help="agents for each runtime (default: %(default)s)",
     )
@@ -76,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set",
         action="append",
         default=[],
-        type=_setting,
+        type=_agent_setting,
         metavar="NAME=VALUE",
         dest="settings",
         help="environment variable of every agent, such as SD_LEASE_SECONDS=10; may be repeated",
@@ -92,6 +103,21 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("prompt", help="what the picture shall show")
     submit.add_argument("--model", default=SHIPPED_MODEL, help="default: %(default)s")
     submit.add_argument("--seed", type=int, help="default: derived from the task's id")
+    submit.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_field,
+        metavar="FIELD=VALUE",
+        dest="fields",
+        help="any other field of the request, such as steps=12 or negative_prompt=blurry; the "
+        "value is JSON, or else text; may be repeated",
+    )
+    submit.add_argument(
+        "--port",
+        type=_port,
+        help="port of the service (default: that of the one that was started last)",
+    )
     submit.add_argument("--wait", action="store_true", help="wait, and save the pictures")
     submit.add_argument(
         "--output",
@@ -143,11 +169,14 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from .client import Client, failures
+    from .client import Client, failures, prepare_directory
     from .state import read_state
 
-    client = Client.of(read_state())
+    client = Client.of(read_state(options.port))
+    if options.wait:
+        prepare_directory(options.output)
     task: dict[str, Any] = {"model": options.model, "prompt": options.prompt}
+    task.update(options.fields)
     if options.seed is not None:
         task["seed"] = options.seed
     accepted = client.submit(task)
@@ -176,7 +205,9 @@ def _say_how_to_use(details: dict[str, Any]) -> None:
     for each in details["runtimes"]:
         table.add_row(each["name"], each["class"], ", ".join(each["models"]) or "any other")
     console.print(table)
-    _say('up: try  sd-local submit "a large red circle on a blue background" --wait')
+    port = int(details["aws_endpoint_url"].rpartition(":")[2])
+    chosen = "" if port == DEFAULT_PORT else f" --port {port}"
+    _say(f'up: try  sd-local submit{chosen} "a large red circle on a blue background" --wait')
     _say("Ctrl-C ends it")
 
 
@@ -188,10 +219,36 @@ def _positive(text: str) -> int:
     return _whole_number(text, 1, 1_000_000)
 
 
-def _setting(text: str) -> tuple[str, str]:
+def _workers(text: str) -> int:
+    return _whole_number(text, 1, MAX_WORKERS)
+
+
+def _agent_setting(text: str) -> tuple[str, str]:
+    name, value = _pair(text, "NAME=VALUE")
+    if name.startswith("SD_") and name not in AGENT_VARIABLES:
+        raise argparse.ArgumentTypeError(
+            f"no variable of the agents is called {name}: there are {', '.join(AGENT_VARIABLES)}"
+        )
+    return name, value
+
+
+def _field(text: str) -> tuple[str, Any]:
+    name, value = _pair(text, "FIELD=VALUE")
+    try:
+        # NaN and Infinity are no JSON, whatever Python takes them for.
+        return name, json.loads(value, parse_constant=_refuse_constant)
+    except ValueError:
+        return name, value
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"must be {form}")
     return name, value
 
 

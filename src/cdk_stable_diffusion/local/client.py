@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -135,9 +136,9 @@ class Client:
             tick: Called every now and then. Default: nothing is.
 
         Raises:
-            LocalError: If the time runs out.
+            LocalError: If the time runs out, or the service has ended.
         """
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         s3 = self.access.client("s3")
         bucket, prefix = _location(accepted.output_location)
@@ -148,6 +149,8 @@ class Client:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
                     raise
+            except BotoCoreError as error:
+                raise LocalError(f"no answer from {self.access.endpoint_url}: {error}") from None
             else:
                 return ResultMessage.from_json(body.decode("utf-8"))
             tick()
@@ -163,15 +166,39 @@ class Client:
 
         Returns:
             The files.
+
+        Raises:
+            LocalError: If a file cannot be written.
         """
         s3 = self.access.client("s3")
-        directory.mkdir(parents=True, exist_ok=True)
+        prepare_directory(directory)
         files = []
         for image in result.images:
             file = directory / f"{result.task_id}-{PurePosixPath(image.key).name}"
-            file.write_bytes(s3.get_object(Bucket=image.bucket, Key=image.key)["Body"].read())
+            body = s3.get_object(Bucket=image.bucket, Key=image.key)["Body"].read()
+            try:
+                file.write_bytes(body)
+            except OSError as error:
+                raise LocalError(f"cannot write {file}: {error.strerror}") from None
             files.append(file)
         return files
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make a directory for pictures, before there are any to lose.
+
+    Args:
+        directory: The directory.
+
+    Raises:
+        LocalError: If nothing can be written there.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalError(f"cannot make the directory {directory}: {error.strerror}") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise LocalError(f"cannot write to the directory {directory}: permission denied")
 
 
 def failures(results: Iterable[ResultMessage]) -> list[str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import ResultMessage, TaskAccepted
-from .client import Client, failures
+from .client import Client, failures, prepare_directory
 from .contact_sheet import write_contact_sheet
 from .errors import LocalError
 from .interruption import interruptible
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(prompts: Sequence[str], output: Path, console: Console, check: Callable[[], None]) -> None:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    prepare_directory(output)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting", total=None)
@@ -106,10 +107,11 @@ def _run(prompts: Sequence[str], output: Path, console: Console, check: Callable
 
             results = _receive(sent, queue, service.log_directory, say=say, tick=tick)
             files = _save(sent, results, client, output)
+            if faults := failures(results.values()):
+                service.keep_logs()
     _show(sent, results, console)
-    if faults := failures(results.values()):
+    if faults:
         raise LocalError("\n".join(faults))
-    shutil.rmtree(service.directory)  # Nobody needs the logs of a success.
     for each in (*files, output / SHEET):
         console.print(str(each), markup=False, highlight=False, soft_wrap=True)
 
@@ -117,15 +119,13 @@ def _run(prompts: Sequence[str], output: Path, console: Console, check: Callable
 def _send(prompts: Sequence[str], client: Client) -> list[Sent]:
     """Send the prompts, to each model in turn: one has a static runtime, the other the dynamic."""
     models = list(SHIPPED)
-    return [
-        Sent(
-            prompt=prompt,
-            accepted=client.submit(
-                {"model": models[index % len(models)], "prompt": prompt, "seed": index + 1}
-            ),
-        )
-        for index, prompt in enumerate(prompts)
-    ]
+    sent = []
+    for index, prompt in enumerate(prompts):
+        task = {"model": models[index % len(models)], "prompt": prompt}
+        # The six look the same on every machine; a prompt of one's own is drawn anew each time.
+        seed = {"seed": index + 1} if prompts is PROMPTS else {}
+        sent.append(Sent(prompt=prompt, accepted=client.submit({**task, **seed})))
+    return sent
 
 
 def _receive(
@@ -157,18 +157,23 @@ def _receive(
 def _save(
     sent: Sequence[Sent], results: dict[str, ResultMessage], client: Client, output: Path
 ) -> list[Path]:
-    output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob("*.png"):
-        old.unlink()
+    # Those of an earlier run; what else is there is the user's own.
+    for old in (*output.glob("[0-9][0-9]-*.png"), output / SHEET):
+        old.unlink(missing_ok=True)
     pictures = []
     for index, each in enumerate(sent, start=1):
         result = results[each.accepted.task_id]
         for saved in client.save(result, output):
-            file = saved.rename(output / f"{index:02d}-{'-'.join(each.prompt.split())[:80]}.png")
+            file = saved.rename(output / f"{index:02d}-{_slug(each.prompt)}.png")
             pictures.append((file, f"{each.prompt}\n{result.model} by {result.runtime}"))
     if pictures:
         write_contact_sheet(pictures, output / SHEET)
     return [file for file, _label in pictures]
+
+
+def _slug(prompt: str) -> str:
+    """Return a file name's part for a prompt, which is anybody's text and never a path."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "picture"
 
 
 def _show(sent: Sequence[Sent], results: dict[str, ResultMessage], console: Console) -> None:

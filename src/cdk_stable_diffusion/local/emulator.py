@@ -109,6 +109,14 @@ class Emulator:
         self._restore_environment()
         _running = None
 
+    def check_port(self) -> None:
+        """Find out whether it could listen, before work is done that needs it.
+
+        Raises:
+            LocalError: If the port is taken.
+        """
+        self._listen().close()
+
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,6 +226,7 @@ _running: Emulator | None = None
 
 def _load_application(port: int) -> Any:
     """Import ministack with the environment set, and mend it."""
+    logging.getLogger("kms").addFilter(_is_worth_saying)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     from ministack.app import app
@@ -234,6 +243,11 @@ def _load_application(port: int) -> Any:
 
 _QUIET_LOGGERS = ("hypercorn.error", "ministack", "cloudformation", "lambda", "lambda_runtime")
 """What they have to say about failures comes back in answers too."""
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Drop the emulator's remark on signatures with KMS keys, which nothing here makes."""
+    return not record.getMessage().startswith("cryptography package not installed")
 
 
 def _no_proxy() -> dict[str, str]:

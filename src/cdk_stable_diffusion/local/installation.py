@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from importlib.util import find_spec
 
 from .errors import LocalError
 
 _NEEDED = ("aws_cdk", "boto3", "diffusers", "ministack", "PIL", "rich", "torch", "transformers")
+
+
+def version() -> str:
+    """Return the version of this package."""
+    try:
+        return metadata.version("cdk-stable-diffusion")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
 
 
 def check_installation() -> None:

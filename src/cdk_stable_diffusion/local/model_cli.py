@@ -6,12 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..contract import InvalidModel
 from ..contract.keys import model_prefix
+from ..contract.names import MODEL_NAME_SAYS, is_model_name
+from .aws import REGION
 from .errors import LocalError
+from .installation import version
 
 _SCHEME = "s3://"
+_NO_CREDENTIALS = (
+    "no AWS credentials are set; for the service of 'sd-local up', set AWS_ENDPOINT_URL to its "
+    "aws_endpoint_url, AWS_ACCESS_KEY_ID=test, AWS_SECRET_ACCESS_KEY=test and "
+    f"AWS_REGION={REGION}"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sd-model", description="Manage models in S3.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     push = commands.add_parser(
         "push",
@@ -50,26 +60,47 @@ def _parser() -> argparse.ArgumentParser:
 def _push(options: argparse.Namespace) -> int:
     import boto3
     from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
     from rich.console import Console
 
     from .publishing import publish_model
 
     if not options.directory.is_dir():
         raise LocalError(f"{options.directory} is no directory")
+    name = options.name if options.name is not None else options.directory.resolve().name
+    if not is_model_name(name):
+        raise LocalError(
+            f"no model can be called {name!r}: {MODEL_NAME_SAYS}; choose another with --name"
+        )
     console = Console(stderr=True)
     try:
         manifest = publish_model(
             options.directory,
             options.bucket,
             boto3.client("s3"),
-            name=options.name,
+            name=name,
             progress=lambda path, size: console.print(f"{size:>15,} {path}", highlight=False),
         )
+    except (NoCredentialsError, PartialCredentialsError):
+        raise LocalError(_NO_CREDENTIALS) from None
     except (BotoCoreError, ClientError, S3UploadFailedError) as error:
-        raise LocalError(str(error)) from None
+        if _code(error) == "NoSuchBucket":
+            raise LocalError(f"there is no bucket {options.bucket}") from None
+        raise LocalError(" ".join(str(error).split())) from None
     print(f"{_SCHEME}{options.bucket}/{model_prefix(manifest.name)}")
     return 0
+
+
+def _code(error: BaseException) -> str | None:
+    """Return the service's error code, also from within the failure of an upload."""
+    answer: Any = getattr(error, "response", None) or getattr(error.__context__, "response", None)
+    code = (answer or {}).get("Error", {}).get("Code")
+    return code if isinstance(code, str) else None
 
 
 def _bucket(text: str) -> str:

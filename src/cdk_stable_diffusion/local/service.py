@@ -22,6 +22,7 @@ from .emulator import Emulator
 from .errors import LocalError
 from .installation import check_installation
 from .publishing import model_directories, publish_model
+from .result_queue import default_queue, filtered_queues
 from .runtimes import Runtime, find_runtimes
 from .synthesis import Synthesis, find_app
 
@@ -70,6 +71,7 @@ class LocalService:
         self._emulator = Emulator(port=port)
         self._supervisor = AgentSupervisor(say=say)
         self._exit = ExitStack()
+        self._keep_logs = False
         self.directory = Path()
         self.runtimes: list[Runtime] = []
         self.details: dict[str, Any] = {}
@@ -86,8 +88,12 @@ class LocalService:
 
     @property
     def log_directory(self) -> Path:
-        """Where the agents' logs are; they stay when the service ends."""
+        """Where the agents' logs are; they stay if something failed."""
         return self.directory / "logs"
+
+    def keep_logs(self) -> None:
+        """Leave the agents' logs when the service ends, whatever the agents did."""
+        self._keep_logs = True
 
     def __enter__(self) -> LocalService:
         """Bring everything up.
@@ -97,8 +103,8 @@ class LocalService:
         """
         try:
             self._up()
-        except BaseException:
-            self._exit.close()
+        except BaseException as error:
+            self._end(error)
             raise
         return self
 
@@ -109,16 +115,22 @@ class LocalService:
         traceback: TracebackType | None,
     ) -> None:
         """End every child and stop listening."""
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self.keep_logs()
         self._exit.close()
 
     def _up(self) -> None:
         check_installation()
         app = find_app(self._app)
+        self._emulator.check_port()
         self.directory = Path(tempfile.mkdtemp(prefix="sd-local-"))
         self.log_directory.mkdir()
         self._exit.callback(self._clear)
         assembly = self.directory / "cdk.out"
-        self._say(f"synthesising {app.directory}")
+        self._say(f"synthesising {app.path}")
         with Synthesis(app, assembly) as synthesis:
             self._exit.enter_context(self._emulator)
             synthesis.wait(self._check)
@@ -200,18 +212,28 @@ class LocalService:
         if not (apis and stages and keys):
             raise LocalError("the app has no SdApi: there is no route to send tasks to")
         key = self.access.client("apigateway").get_api_key(apiKey=keys[0], includeValue=True)
+        queues = filtered_queues(deployment.physical_ids(marks.RESULT_QUEUE), self.access)
+        default = default_queue(queues)
+        settings = self.runtimes[0].settings
         return {
             "endpoint": f"{self.access.endpoint_url}/_aws/execute-api/{apis[0]}/{stages[0]}",
             "api_key": key["value"],
             "aws_endpoint_url": self.access.endpoint_url,
             "region": self.access.region,
-            "result_queue_url": next(iter(deployment.physical_ids(marks.RESULT_QUEUE)), None),
-            "output_bucket": self.runtimes[0].settings.output_bucket,
+            "result_queue_url": default.url if default is not None else None,
+            "result_queues": [each.to_dict() for each in queues],
+            "output_bucket": settings.output_bucket,
+            "model_bucket": settings.model_bucket,
             "runtimes": [each.to_dict() for each in self.runtimes],
         }
 
     def _clear(self) -> None:
-        """Remove what only the running service needed; the logs stay."""
+        """Remove what only the running service needed; the logs stay if something failed."""
+        failed = self._keep_logs or any(each.ended_unexpectedly for each in self.agents)
+        if not (failed and any(self.log_directory.iterdir())):
+            shutil.rmtree(self.directory, ignore_errors=True)
+            return
         for each in self.directory.iterdir():
             if each != self.log_directory:
                 shutil.rmtree(each, ignore_errors=True)
+        self._say(f"the agents' logs are left in {self.log_directory}")

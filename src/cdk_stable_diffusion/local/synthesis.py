@@ -30,11 +30,13 @@ class App:
     """A CDK app on this machine.
 
     Attributes:
+        path: The directory or file that is the app.
         directory: Where it runs.
         command: How it is run.
         context: Its context values, from `cdk.json` and `cdk.context.json`.
     """
 
+    path: Path
     directory: Path
     command: tuple[str, ...]
     context: Mapping[str, Any]
@@ -84,7 +86,7 @@ def find_app(path: Path | None = None) -> App:
         raise LocalError(f"no app at {path}")
     # Looked-up values are kept apart from chosen ones; the CDK command merges them, too.
     context = {**(settings.get("context") or {}), **_settings(directory / "cdk.context.json")}
-    return App(directory=directory, command=tuple(words), context=context)
+    return App(path=path, directory=directory, command=tuple(words), context=context)
 
 
 class Synthesis:

@@ -109,7 +109,9 @@ def summary(types: Iterable[str]) -> str:
         family, _, member = each.rpartition("::")
         families.setdefault(family, []).append(member)
     parts = [f"{family}::{{{', '.join(members)}}}" for family, members in families.items()]
-    return f"not deployed on this machine: {' '.join(parts) or 'nothing is left out'}"
+    if not parts:
+        return "not deployed on this machine: nothing is left out"
+    return f"not deployed on this machine, where agents are processes: {' '.join(parts)}"
 
 
 class _Patch:
