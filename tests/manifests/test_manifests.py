@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ NODES = st.builds(
     families=st.lists(
         st.sampled_from(["g4dn", "g5", "g6", "g6e", "gr6", "p5"]), min_size=1, unique=True
     ).map(tuple),
-    min_gpu_memory_gibibytes=st.integers(1, 1_024),
+    # What each of these families has.
+    min_gpu_memory_gibibytes=st.integers(1, 16),
     max_vcpus=st.integers(4, 192),
     capacity=st.sampled_from(Capacity),
     consolidate_after=st.none() | st.integers(0, 3_600).map(Duration.seconds),
@@ -41,9 +43,10 @@ REPLICAS = st.integers(1, 1_000).flatmap(
 @st.composite
 def scalings(draw: st.DrawFn) -> Scaling:
     fewest, most = draw(REPLICAS)
+    seconds_per_image = draw(st.floats(0.01, 3_600))
     return Scaling(
-        target_latency=Duration.seconds(draw(st.integers(1, 86_400))),
-        seconds_per_image=draw(st.floats(0.01, 3_600)),
+        target_latency=Duration.seconds(draw(st.integers(math.ceil(seconds_per_image), 86_400))),
+        seconds_per_image=seconds_per_image,
         min_replicas=fewest,
         max_replicas=most,
         cooldown=Duration.seconds(draw(st.integers(0, 86_400))),

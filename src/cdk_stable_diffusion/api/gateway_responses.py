@@ -60,8 +60,8 @@ def add_gateway_responses(rest_api: apigateway.RestApi) -> None:
 
 # The request model asks for an object and leaves the rest to the function, so this is the only
 # fault there can be; API Gateway's own words for it hold quotes that could break the document.
-_BODY = "The body is not a JSON object."
-_MUST = "must be one JSON object, not nested too deeply"
+_BODY = "The body is not valid JSON, or not an object."
+_MUST = "must be valid JSON and, as a whole, an object"
 
 _UNSURE = (
     "The function did not answer. Send the request again; with an idempotency_key it will be the "

@@ -8,7 +8,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .._validation import Faults, is_token
+from .._validation import A_DURATION, A_WHOLE_NUMBER, Faults, is_token, shown
 from ..contract.names import RUNTIME_NAME_SAYS, is_runtime_name
 from ..contract.result import STATUSES
 from ..contract.template import RESULT_QUEUE
@@ -33,6 +33,8 @@ class ResultQueue(Construct):
 
     queue: sqs.Queue
     dead_letter_queue: sqs.Queue
+    runtime: str | None
+    status: str | None
 
     def __init__(
         self,
@@ -60,23 +62,30 @@ class ResultQueue(Construct):
             ValueError: Naming everything that is wrong.
         """
         faults = Faults()
-        faults.check(
-            runtime is None or is_token(runtime) or is_runtime_name(runtime),
-            f"runtime is {runtime!r}: must be {RUNTIME_NAME_SAYS}",
-        )
+        if faults.check_type("runtime", runtime, str, "the name of a runtime", optional=True):
+            faults.check(
+                is_token(runtime) or is_runtime_name(str(runtime)),
+                f"runtime is {runtime!r}: must be {RUNTIME_NAME_SAYS}",
+            )
         faults.check(
             status is None or status in STATUSES,
-            f"status is {status!r}: one of {', '.join(STATUSES)}",
+            f"status is {shown(status)}: one of {', '.join(STATUSES)}",
         )
-        faults.check(
-            is_token(max_receive_count) or 1 <= max_receive_count <= 1_000,
-            f"max_receive_count is {max_receive_count}: 1 to 1000",
-        )
-        seconds = None if visibility_timeout.is_unresolved() else visibility_timeout.to_seconds()
-        faults.check(
-            seconds is None or seconds <= 43_200,
-            f"visibility_timeout is {seconds} seconds: at most 43200",
-        )
+        if faults.check_type(
+            "max_receive_count", max_receive_count, int, A_WHOLE_NUMBER, tokens=True
+        ):
+            faults.check(
+                1 <= max_receive_count <= 1_000,
+                f"max_receive_count is {max_receive_count}: 1 to 1000",
+            )
+        if (
+            faults.check_type("visibility_timeout", visibility_timeout, Duration, A_DURATION)
+            and not visibility_timeout.is_unresolved()
+        ):
+            seconds = visibility_timeout.to_seconds()
+            faults.check(
+                seconds <= 43_200, f"visibility_timeout is {seconds} seconds: at most 43200"
+            )
         faults.raise_if_any(f"result queue {scope.node.path}/{id}")
         super().__init__(scope, id)
         self.runtime = runtime

@@ -15,7 +15,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct, IValidation
 
-from .._validation import Faults, is_token
+from .._validation import A_DURATION, Faults, is_token
 from ..contract import metrics
 from ..contract.template import REQUEST_TOPIC, RESULT_TOPIC
 from .buckets import make_model_bucket, make_output_bucket
@@ -30,6 +30,9 @@ from .update_order import UpdateOrder
 
 MAX_ROUTES_BYTES = 3_500
 """Longest route table: a function's variables may have 4 KB in all."""
+
+_STAGE_NAME_SAYS = "1 to 128 letters, digits and _, known at synthesis"
+_KEY_HINT = "a key, such as a kms.Key or kms.Key.from_key_arn(...)"
 
 NO_RUNTIME_WARNING = "cdk-stable-diffusion:api-without-runtime"
 
@@ -124,16 +127,44 @@ class SdApi(Construct):
             ValueError: Naming everything that is wrong.
         """
         faults = Faults()
-        faults.check(
-            not is_token(stage_name)
-            and re.fullmatch(r"[A-Za-z0-9_]{1,128}", stage_name) is not None,
-            f"stage_name is {stage_name!r}: 1 to 128 letters, digits and _, known at synthesis",
-        )
-        if output_lifecycle is not None:
-            faults.check(
-                output_bucket is None,
-                "output_lifecycle is given with output_bucket, which has a lifecycle of its own",
+        for name, bucket in (("output_bucket", output_bucket), ("model_bucket", model_bucket)):
+            faults.check_has(
+                name, bucket, "bucket_arn", "a bucket, such as an s3.Bucket", optional=True
             )
+        faults.check_has("encryption_key", encryption_key, "key_arn", _KEY_HINT, optional=True)
+        faults.check_type(
+            "throttle", throttle, Throttle, "a Throttle, such as Throttle(burst=9)", optional=True
+        )
+        faults.check_type(
+            "quota", quota, Quota, "a Quota, such as Quota(requests=1000)", optional=True
+        )
+        faults.check_type(
+            "log_retention",
+            log_retention,
+            logs.RetentionDays,
+            "a RetentionDays, such as RetentionDays.ONE_WEEK",
+        )
+        faults.check_type("account_log_role", account_log_role, bool, "True or False")
+        faults.check_type(
+            "removal_policy",
+            removal_policy,
+            RemovalPolicy,
+            "a RemovalPolicy, such as RemovalPolicy.DESTROY",
+        )
+        if faults.check_type("stage_name", stage_name, str, _STAGE_NAME_SAYS):
+            faults.check(
+                not is_token(stage_name)
+                and re.fullmatch(r"[A-Za-z0-9_]{1,128}", stage_name) is not None,
+                f"stage_name is {stage_name!r}: {_STAGE_NAME_SAYS}",
+            )
+        faults.check(
+            output_lifecycle is None or output_bucket is None,
+            "output_lifecycle is given with output_bucket, which has a lifecycle of its own",
+        )
+        if faults.check_type(
+            "output_lifecycle", output_lifecycle, Duration, A_DURATION, optional=True
+        ):
+            assert output_lifecycle is not None
             faults.check(
                 output_lifecycle.is_unresolved() or _is_whole_days(output_lifecycle),
                 f"output_lifecycle is {output_lifecycle.to_human_string()}: whole days, at least 1",

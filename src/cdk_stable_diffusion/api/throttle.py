@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .._validation import Faults, is_token
+from .._validation import A_NUMBER, A_WHOLE_NUMBER, Faults, is_token, shown
 
 Period = Literal["day", "week", "month"]
 
@@ -25,14 +25,14 @@ class Throttle:
     def __post_init__(self) -> None:
         """Check the values."""
         faults = Faults()
-        faults.check(
-            is_token(self.rate_per_second) or 0 < self.rate_per_second <= 10_000,
-            f"rate_per_second is {self.rate_per_second}: more than 0, at most 10000",
-        )
-        faults.check(
-            is_token(self.burst) or 1 <= self.burst <= 5_000,
-            f"burst is {self.burst}: 1 to 5000",
-        )
+        rate = self.rate_per_second
+        if faults.check_type("rate_per_second", rate, (int, float), A_NUMBER, tokens=True):
+            faults.check(
+                is_token(rate) or 0 < rate <= 10_000,
+                f"rate_per_second is {rate}: more than 0, at most 10000",
+            )
+        if faults.check_type("burst", self.burst, int, A_WHOLE_NUMBER, tokens=True):
+            faults.check(1 <= self.burst <= 5_000, f"burst is {self.burst}: 1 to 5000")
         faults.raise_if_any("Throttle")
 
 
@@ -51,12 +51,10 @@ class Quota:
     def __post_init__(self) -> None:
         """Check the values."""
         faults = Faults()
-        faults.check(
-            is_token(self.requests) or self.requests >= 1,
-            f"requests is {self.requests}: at least 1",
-        )
+        if faults.check_type("requests", self.requests, int, A_WHOLE_NUMBER, tokens=True):
+            faults.check(self.requests >= 1, f"requests is {self.requests}: at least 1")
         faults.check(
             self.period in get_args(Period),
-            f"period is {self.period!r}: one of {', '.join(get_args(Period))}",
+            f"period is {shown(self.period)}: one of {', '.join(get_args(Period))}",
         )
         faults.raise_if_any("Quota")

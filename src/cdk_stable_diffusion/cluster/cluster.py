@@ -9,10 +9,11 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
 from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 from constructs import Construct
 
-from .._validation import Faults, is_token
+from .._validation import A_WHOLE_NUMBER, Faults, is_token
 from .addons import ADDON_NAMES, Addons
 from .karpenter import Karpenter
 from .keda import Keda
@@ -64,6 +65,23 @@ class SdEksCluster(Construct):
         keda_chart: KEDA.
     """
 
+    vpc: ec2.IVpc
+    cluster: eks.Cluster
+    secrets_encryption_key: kms.IKey
+    addons: dict[str, eks.CfnAddon]
+    system_nodegroup: eks.Nodegroup
+    node_role: iam.Role
+    instance_profile: iam.InstanceProfile
+    node_access_entry: eks.AccessEntry
+    namespace: str
+    namespace_manifest: eks.KubernetesManifest
+    interruption_queue: sqs.Queue
+    karpenter_role: iam.Role
+    karpenter_custom_resources_chart: eks.HelmChart
+    karpenter_chart: eks.HelmChart
+    keda_operator_role: iam.Role
+    keda_chart: eks.HelmChart
+
     def __init__(
         self,
         scope: Construct,
@@ -107,17 +125,20 @@ class SdEksCluster(Construct):
             vpc=vpc,
             availability_zones=availability_zones,
             nat_gateways=nat_gateways,
+            endpoint_access=endpoint_access,
+            secrets_encryption_key=secrets_encryption_key,
+            system_instance_type=system_instance_type,
             system_node_count=system_node_count,
-            addon_versions=addon_versions or {},
+            addon_versions=addon_versions,
         )
         super().__init__(scope, id)
-        self.vpc: ec2.IVpc = vpc or create_vpc(
+        self.vpc = vpc or create_vpc(
             self,
             "Vpc",
             availability_zones=availability_zones or _MIN_ZONES,
             nat_gateways=nat_gateways or 1,
         )
-        self.secrets_encryption_key: kms.IKey = secrets_encryption_key or kms.Key(
+        self.secrets_encryption_key = secrets_encryption_key or kms.Key(
             self,
             "SecretsEncryptionKey",
             description="Secrets of the Kubernetes cluster",
@@ -171,10 +192,10 @@ class SdEksCluster(Construct):
             chart.node.add_dependency(addons)
 
         self.addons = addons.by_name
-        self.system_nodegroup: eks.Nodegroup = system_nodes.nodegroup
-        self.node_role: iam.Role = gpu_nodes.role
-        self.instance_profile: iam.InstanceProfile = gpu_nodes.instance_profile
-        self.node_access_entry: eks.AccessEntry = gpu_nodes.access_entry
+        self.system_nodegroup = system_nodes.nodegroup
+        self.node_role = gpu_nodes.role
+        self.instance_profile = gpu_nodes.instance_profile
+        self.node_access_entry = gpu_nodes.access_entry
         self.namespace = RUNTIME_NAMESPACE
         self.namespace_manifest = apply_manifest(
             self,
@@ -183,15 +204,15 @@ class SdEksCluster(Construct):
             resource=namespace(RUNTIME_NAMESPACE, pod_security="restricted"),
         )
         self.interruption_queue = karpenter.controller.interruptions.queue
-        self.karpenter_role: iam.Role = karpenter.controller.role
+        self.karpenter_role = karpenter.controller.role
         self.karpenter_custom_resources_chart = karpenter.custom_resources_chart
         self.karpenter_chart = karpenter.chart
-        self.keda_operator_role: iam.Role = keda.operator_role
+        self.keda_operator_role = keda.operator_role
         self.keda_chart = keda.chart
         self._runtime_names: set[str] = set()
         acknowledge_kubectl_provider(self.cluster)
 
-    def reserve_runtime_name(self, name: str) -> None:
+    def _reserve_runtime_name(self, name: str) -> None:
         """Take a name for a runtime's Kubernetes resources; `SdRuntime` does so.
 
         Args:
@@ -211,39 +232,81 @@ def _check(
     vpc: ec2.IVpc | None,
     availability_zones: int | None,
     nat_gateways: int | None,
+    endpoint_access: eks.EndpointAccess | None,
+    secrets_encryption_key: kms.IKey | None,
+    system_instance_type: ec2.InstanceType | None,
     system_node_count: int,
-    addon_versions: Mapping[str, str],
+    addon_versions: Mapping[str, str] | None,
 ) -> None:
     faults = Faults()
-    zones = _MIN_ZONES if availability_zones is None else availability_zones
-    gateways = 1 if nat_gateways is None else nat_gateways
+    _check_network(faults, vpc, availability_zones, nat_gateways)
+    faults.check_type(
+        "endpoint_access",
+        endpoint_access,
+        eks.EndpointAccess,
+        "an EndpointAccess, such as eks.EndpointAccess.PRIVATE",
+        optional=True,
+    )
+    faults.check_has(
+        "secrets_encryption_key",
+        secrets_encryption_key,
+        "key_arn",
+        "a key, such as a kms.Key or kms.Key.from_key_arn(...)",
+        optional=True,
+    )
+    faults.check_type(
+        "system_instance_type",
+        system_instance_type,
+        ec2.InstanceType,
+        "an InstanceType, such as ec2.InstanceType('m7g.large')",
+        optional=True,
+    )
+    if faults.check_type("system_node_count", system_node_count, int, A_WHOLE_NUMBER):
+        faults.check(
+            _MIN_SYSTEM_NODES <= system_node_count <= _MAX_SYSTEM_NODES,
+            f"system_node_count is {system_node_count}: {_MIN_SYSTEM_NODES} to {_MAX_SYSTEM_NODES}",
+        )
+    hint = "versions by name, such as {'coredns': 'v1.13.1-eksbuild.1'}"
+    if faults.check_type("addon_versions", addon_versions, Mapping, hint, optional=True):
+        unknown = sorted(set(map(str, addon_versions or ())) - set(ADDON_NAMES))
+        faults.check(
+            not unknown,
+            f"addon_versions names {', '.join(unknown)}: only {', '.join(ADDON_NAMES)}",
+        )
+        for name, version in (addon_versions or {}).items():
+            faults.check_type(f"addon_versions[{name!r}]", version, str, "a version as text")
+    faults.raise_if_any(where)
+
+
+def _check_network(
+    faults: Faults, vpc: ec2.IVpc | None, availability_zones: int | None, nat_gateways: int | None
+) -> None:
     for name, value in (("availability_zones", availability_zones), ("nat_gateways", nat_gateways)):
         faults.check(
             vpc is None or value is None,
             f"{name} is {value}, but vpc is given: {name} shapes only a new VPC",
         )
-    faults.check(
-        _MIN_ZONES <= zones <= _MAX_ZONES,
-        f"availability_zones is {zones}: {_MIN_ZONES} to {_MAX_ZONES}",
-    )
-    faults.check(
-        1 <= gateways <= max(zones, 1),
-        f"nat_gateways is {gateways}: 1 to the number of zones, {zones}",
-    )
-    faults.check(
-        _MIN_SYSTEM_NODES <= system_node_count <= _MAX_SYSTEM_NODES,
-        f"system_node_count is {system_node_count}: {_MIN_SYSTEM_NODES} to {_MAX_SYSTEM_NODES}",
-    )
-    if vpc is not None:
+    # The most gateways that there may be once the number of zones is right.
+    most_gateways = _MIN_ZONES if availability_zones is None else _MAX_ZONES
+    if faults.check_type(
+        "availability_zones", availability_zones, int, A_WHOLE_NUMBER, optional=True
+    ):
+        zones = availability_zones or 0
+        faults.check(
+            _MIN_ZONES <= zones <= _MAX_ZONES,
+            f"availability_zones is {zones}: {_MIN_ZONES} to {_MAX_ZONES}",
+        )
+        most_gateways = min(max(zones, _MIN_ZONES), _MAX_ZONES)
+    if faults.check_type("nat_gateways", nat_gateways, int, A_WHOLE_NUMBER, optional=True):
+        faults.check(
+            nat_gateways is None or 1 <= nat_gateways <= most_gateways,
+            f"nat_gateways is {nat_gateways}: 1 to the number of zones, {most_gateways}",
+        )
+    if faults.check_has("vpc", vpc, "private_subnets", "a VPC, such as an ec2.Vpc", optional=True):
+        assert vpc is not None
         private_zones = {subnet.availability_zone for subnet in vpc.private_subnets}
         faults.check(
             len(private_zones) >= _MIN_ZONES or any(map(is_token, private_zones)),
             f"vpc has {'private subnets in one zone' if private_zones else 'no private subnets'}: "
             "at least two, which reach the internet, in two zones",
         )
-    unknown = sorted(set(addon_versions) - set(ADDON_NAMES))
-    faults.check(
-        not unknown,
-        f"addon_versions names {', '.join(unknown)}: only {', '.join(ADDON_NAMES)}",
-    )
-    faults.raise_if_any(where)

@@ -12,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
 from .._acknowledge import acknowledge
-from .._validation import Faults
+from .._validation import A_WHOLE_NUMBER, Faults, shown
 from ..api import ResultQueue, SdApi
 from ..runtime import SdRuntime
 from ..runtime.seconds import check_seconds, whole_seconds
@@ -47,6 +47,9 @@ class SdObservability(Construct):
             messages that reach this queue are counted, and are gone after a minute.
     """
 
+    dashboard: cloudwatch.Dashboard
+    failed_results: sqs.Queue
+
     def __init__(
         self,
         scope: Construct,
@@ -73,10 +76,18 @@ class SdObservability(Construct):
             ValueError: Naming every argument that is wrong.
         """
         faults = Faults()
+        faults.check_type("api", api, SdApi, "an SdApi")
+        if faults.check_type("alarm_actions", alarm_actions, (list, tuple), "a list of actions"):
+            for action in alarm_actions:
+                faults.check(
+                    hasattr(action, "bind"),
+                    f"alarm_actions names {shown(action)}: an action, such as SnsAction(topic)",
+                )
         check_seconds(faults, "oldest_message_age", oldest_message_age, least=60)
-        faults.check(
-            server_error_count >= 1, f"server_error_count is {server_error_count}: at least 1"
-        )
+        if faults.check_type("server_error_count", server_error_count, int, A_WHOLE_NUMBER):
+            faults.check(
+                server_error_count >= 1, f"server_error_count is {server_error_count}: at least 1"
+            )
         faults.raise_if_any(f"SdObservability {scope.node.path}/{id}")
         super().__init__(scope, id)
         self._api = api

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 
 from aws_cdk import Duration
 
-from .._validation import Faults
+from .._validation import A_WHOLE_NUMBER, Faults
+from .families import check_families, check_gpu_memory
 from .image_start import ImageStart
 from .seconds import check_seconds, whole_seconds
-
-_FAMILY = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class Capacity(Enum):
@@ -37,8 +35,8 @@ class GpuNodes:
     Many types that fit mean many pools of spot capacity. Each node has one GPU and one pod.
 
     Attributes:
-        families: Instance families, all with NVIDIA GPUs and local disks. Default: g5, g6, g6e
-            and gr6.
+        families: Instance families, all with NVIDIA GPUs, x86-64 and local disks. Default: g5, g6,
+            g6e and gr6.
         min_gpu_memory_gibibytes: GPU memory that the models need. What is sold as 24 GB has
             22.3 GiB. Default: 20.
         max_vcpus: Largest instance by vCPU; larger ones cost more for the same GPU. Default: 16.
@@ -66,18 +64,26 @@ class GpuNodes:
             ValueError: Naming every value that is wrong.
         """
         faults = Faults()
-        faults.check(bool(self.families), "families is empty: at least one instance family")
-        for family in self.families:
-            faults.check(
-                _FAMILY.fullmatch(family) is not None,
-                f"families names {family!r}: an instance family such as 'g6'",
-            )
+        knows_families = check_families(faults, self.families)
         memory = self.min_gpu_memory_gibibytes
-        faults.check(1 <= memory <= 1_024, f"min_gpu_memory_gibibytes is {memory}: 1 to 1024")
-        faults.check(4 <= self.max_vcpus <= 192, f"max_vcpus is {self.max_vcpus}: 4 to 192")
-        faults.check(
-            self.max_gpus is None or self.max_gpus >= 1,
-            f"max_gpus is {self.max_gpus}: at least 1",
+        if faults.check_type("min_gpu_memory_gibibytes", memory, int, A_WHOLE_NUMBER):
+            is_memory = 1 <= memory <= 1_024
+            faults.check(is_memory, f"min_gpu_memory_gibibytes is {memory}: 1 to 1024")
+            if is_memory and knows_families:
+                check_gpu_memory(faults, self.families, memory)
+        if faults.check_type("max_vcpus", self.max_vcpus, int, A_WHOLE_NUMBER):
+            faults.check(4 <= self.max_vcpus <= 192, f"max_vcpus is {self.max_vcpus}: 4 to 192")
+        if faults.check_type("max_gpus", self.max_gpus, int, A_WHOLE_NUMBER, optional=True):
+            faults.check(
+                self.max_gpus is None or self.max_gpus >= 1,
+                f"max_gpus is {self.max_gpus}: at least 1",
+            )
+        faults.check_type("capacity", self.capacity, Capacity, "a Capacity, such as Capacity.SPOT")
+        faults.check_type(
+            "image_start",
+            self.image_start,
+            ImageStart,
+            "an ImageStart, such as ImageStart.parallel_pull()",
         )
         check_seconds(faults, "consolidate_after", self.consolidate_after, least=0)
         check_seconds(faults, "expire_after", self.expire_after, least=3_600)

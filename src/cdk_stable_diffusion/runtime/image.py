@@ -61,14 +61,17 @@ class RuntimeImage:
             ValueError: If it is no image's name.
         """
         faults = Faults()
-        faults.check(
-            is_token(uri) or (bool(uri) and not any(c.isspace() for c in uri) and "://" not in uri),
-            f"uri is {uri!r}: registry/name:tag or registry/name@digest, without a scheme",
-        )
+        allowed = "registry/name:tag or registry/name@digest, without a scheme"
+        if faults.check_type("uri", uri, str, allowed, tokens=True):
+            faults.check(
+                is_token(uri)
+                or (bool(uri) and not any(c.isspace() for c in uri) and "://" not in uri),
+                f"uri is {uri!r}: {allowed}",
+            )
         faults.raise_if_any("RuntimeImage.from_registry")
         return cls(uri)
 
-    def bind(self, scope: Construct) -> str:
+    def _bind(self, scope: Construct) -> str:
         """Return where the image is, publishing it if need be.
 
         Args:

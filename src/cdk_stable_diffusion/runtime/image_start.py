@@ -32,7 +32,7 @@ class ImageStart:
         """
         return cls("parallel-pull")
 
-    def min_local_disk_gibibytes(self, model_cache_gibibytes: int) -> int:
+    def _min_local_disk_gibibytes(self, model_cache_gibibytes: int) -> int:
         """Return how much local disk an instance must have.
 
         Args:
@@ -40,7 +40,7 @@ class ImageStart:
         """
         return model_cache_gibibytes + _GIBIBYTES_FOR_IMAGES
 
-    def node_class_fields(self) -> dict[str, Any]:
+    def _node_class_fields(self) -> dict[str, Any]:
         """Return the fields of the EC2NodeClass that this mode sets."""
         return {
             # Karpenter adds the command that builds the array; another one would contradict it.

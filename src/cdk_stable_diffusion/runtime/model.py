@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from .._validation import Faults
@@ -40,9 +41,10 @@ class Model:
         """
         faults = Faults()
         faults.check(bool(names), "no model is named: at least one")
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            faults.check(False, f"model {name!r} is named {names.count(name)} times: once")
-        for name in names:
+        known = [name for name in names if faults.check_type("model", name, str, _one_by_one(name))]
+        for name, times in Counter(known).items():
+            faults.check(times == 1, f"model {name!r} is named {times} times: once")
+        for name in known:
             faults.check(
                 is_model_name(name),
                 f"model {name!r}: 1 to {MAX_MODEL_NAME_CHARACTERS} {MODEL_NAME_SAYS}",
@@ -58,3 +60,10 @@ class Model:
             The choice.
         """
         return cls(DYNAMIC, ())
+
+
+def _one_by_one(name: object) -> str:
+    """Return how to name models, shown with those that were given as a list."""
+    if isinstance(name, (list, tuple)) and name and all(isinstance(each, str) for each in name):
+        return f"names one by one, Model.static({', '.join(map(repr, name))})"
+    return "a name, such as Model.static('sdxl')"

@@ -47,7 +47,7 @@ def node_class(
                 "httpTokens": "required",
             },
             "tags": {RUNTIME_LABEL: name},
-            **nodes.image_start.node_class_fields(),
+            **nodes.image_start._node_class_fields(),
         },
     }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
@@ -14,12 +14,15 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from .._acknowledge import acknowledge_wildcards
-from .._validation import Faults, is_token
+from .._validation import A_WHOLE_NUMBER, Faults, is_token
+from ..api import SdApi
 from ..api.marks import mark
+from ..api.routes import RouteRegistry
+from ..cluster import SdEksCluster
 from ..cluster.manifest import apply_manifest
 from ..cluster.pod_identity import associate_role, pod_role
 from ..contract.environment import AgentEnvironment
-from ..contract.names import RUNTIME_NAME_SAYS, is_runtime_name
+from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
@@ -31,14 +34,11 @@ from .seconds import check_seconds, whole_seconds
 from .timing import LEASE_SECONDS, MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
-if TYPE_CHECKING:
-    from ..api import SdApi
-    from ..api.routes import RouteRegistry
-    from ..cluster import SdEksCluster
-
 _DEAD_LETTER_DAYS = 14
 _MAX_RECEIVE_COUNT = 999
 _MAX_MODEL_CACHE_GIBIBYTES = 10_000
+
+FEWER_GPUS_WARNING = "cdk-stable-diffusion:fewer-gpus-than-pods"
 
 
 class SdRuntime(Construct):
@@ -74,6 +74,25 @@ class SdRuntime(Construct):
         node_pool: Manifest of when it has nodes.
     """
 
+    name: str
+    cluster: SdEksCluster
+    model: Model
+    scaling: Scaling
+    nodes: GpuNodes
+    timing: Timing
+    queue: sqs.Queue
+    dead_letter_queue: sqs.Queue
+    subscription: sns.CfnSubscription
+    role: iam.Role
+    association: eks.CfnPodIdentityAssociation
+    image_uri: str
+    service_account: eks.KubernetesManifest
+    deployment: eks.KubernetesManifest
+    trigger_authentication: eks.KubernetesManifest
+    scaled_object: eks.KubernetesManifest
+    node_class: eks.KubernetesManifest
+    node_pool: eks.KubernetesManifest
+
     def __init__(
         self,
         scope: Construct,
@@ -101,8 +120,9 @@ class SdRuntime(Construct):
             cluster: Where its pods run.
             model: Which models it serves.
             name: Its name in results and in the cluster. Default: `id` in kebab case.
-            longest_task: Longest that the pictures of one task may take, 10 seconds to 12 hours;
-                loading its model is not counted. Default: 5 minutes.
+            longest_task: Longest that the pictures of one task may take, 10 to 43170 seconds, which
+                is 12 hours less half a minute; loading its model is not counted. Default:
+                5 minutes.
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
                 to 999. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
@@ -117,17 +137,19 @@ class SdRuntime(Construct):
         self.name = _kebab_case(id) if name is None else name
         self.cluster = cluster
         self.model = model
-        self.scaling = scaling or Scaling()
-        self.nodes = nodes or GpuNodes()
+        self.scaling = Scaling() if scaling is None else scaling
+        self.nodes = GpuNodes() if nodes is None else nodes
         self._check(
             where=f"SdRuntime {scope.node.path}/{id}",
             api=api,
             cluster=cluster,
             longest_task=longest_task,
             max_receive_count=max_receive_count,
+            image=image,
             model_cache_gibibytes=model_cache_gibibytes,
         )
         super().__init__(scope, id)
+        self._warn_of_few_gpus()
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
@@ -140,7 +162,7 @@ class SdRuntime(Construct):
             service_account=self.name,
             role=self.role,
         )
-        self.image_uri = (image or RuntimeImage.from_package()).bind(self)
+        self.image_uri = (image or RuntimeImage.from_package())._bind(self)
         environment = AgentEnvironment(
             queue_url=self.queue.queue_url,
             dead_letter_queue_url=self.dead_letter_queue.queue_url,
@@ -172,34 +194,62 @@ class SdRuntime(Construct):
         cluster: SdEksCluster,
         longest_task: Duration | None,
         max_receive_count: int,
+        image: RuntimeImage | None,
         model_cache_gibibytes: int,
     ) -> None:
         faults = Faults()
+        is_api = faults.check_type("api", api, SdApi, "an SdApi")
+        is_cluster = faults.check_type("cluster", cluster, SdEksCluster, "an SdEksCluster")
+        is_model = faults.check_type("model", self.model, Model, _model_hint(self.model))
+        faults.check_type("image", image, RuntimeImage, _image_hint(image), optional=True)
         check_seconds(
             faults, "longest_task", longest_task, least=MIN_TASK_SECONDS, most=MAX_TASK_SECONDS
         )
-        faults.check(
-            1 <= max_receive_count <= _MAX_RECEIVE_COUNT,
-            f"max_receive_count is {max_receive_count}: 1 to {_MAX_RECEIVE_COUNT}",
-        )
-        faults.check(
-            1 <= model_cache_gibibytes <= _MAX_MODEL_CACHE_GIBIBYTES,
-            f"model_cache_gibibytes is {model_cache_gibibytes}: 1 to {_MAX_MODEL_CACHE_GIBIBYTES}",
-        )
-        if not is_token(self.name) and is_runtime_name(self.name):
+        if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
+            faults.check(
+                1 <= max_receive_count <= _MAX_RECEIVE_COUNT,
+                f"max_receive_count is {max_receive_count}: 1 to {_MAX_RECEIVE_COUNT}",
+            )
+        if faults.check_type("model_cache_gibibytes", model_cache_gibibytes, int, A_WHOLE_NUMBER):
+            faults.check(
+                1 <= model_cache_gibibytes <= _MAX_MODEL_CACHE_GIBIBYTES,
+                f"model_cache_gibibytes is {model_cache_gibibytes}: "
+                f"1 to {_MAX_MODEL_CACHE_GIBIBYTES}",
+            )
+        self._check_gpus(faults)
+        if faults.check_type("name", self.name, str, RUNTIME_NAME_SAYS):
+            is_name = not is_token(self.name) and is_runtime_name(self.name)
+            faults.check(is_name, f"name is {self.name!r}: {RUNTIME_NAME_SAYS}")
             # The route and the name are taken before anything is made, so that a refusal of
             # either comes with the other faults.
-            for claim in (
-                partial(self._claim_route, api.routes),
-                partial(cluster.reserve_runtime_name, self.name),
-            ):
-                try:
-                    claim()
-                except ValueError as refusal:
-                    faults.check(False, str(refusal))
-        else:
-            faults.check(False, f"name is {self.name!r}: {RUNTIME_NAME_SAYS}")
+            if is_name and is_api and is_model:
+                _claim(faults, partial(self._claim_route, api.routes))
+            if is_name and is_cluster:
+                _claim(faults, partial(cluster._reserve_runtime_name, self.name))
         faults.raise_if_any(where)
+
+    def _check_gpus(self, faults: Faults) -> None:
+        is_scaling = faults.check_type(
+            "scaling", self.scaling, Scaling, "a Scaling, such as Scaling(max_replicas=3)"
+        )
+        is_nodes = faults.check_type(
+            "nodes", self.nodes, GpuNodes, "a GpuNodes, such as GpuNodes(max_gpus=3)"
+        )
+        if is_scaling and is_nodes and self.nodes.max_gpus is not None:
+            faults.check(
+                self.nodes.max_gpus >= self.scaling.min_replicas,
+                f"nodes.max_gpus is {self.nodes.max_gpus}: at least scaling.min_replicas, "
+                f"{self.scaling.min_replicas}, since each pod needs a GPU",
+            )
+
+    def _warn_of_few_gpus(self) -> None:
+        gpus, pods = self.nodes.max_gpus, self.scaling.max_replicas
+        if gpus is not None and gpus < pods:
+            Annotations.of(self).add_warning_v2(
+                FEWER_GPUS_WARNING,
+                f"nodes.max_gpus is {gpus} and scaling.max_replicas {pods}: each pod needs a GPU, "
+                f"so that no more than {gpus} will run and the others wait in vain",
+            )
 
     def _claim_route(self, routes: RouteRegistry) -> None:
         if self.model.runtime_class == DYNAMIC:
@@ -279,7 +329,7 @@ class SdRuntime(Construct):
 
     def _create_nodes(self, cluster: SdEksCluster, *, local_disk_gibibytes: int) -> None:
         max_gpus = self.nodes.max_gpus
-        self.node_class: eks.KubernetesManifest = apply_manifest(
+        self.node_class = apply_manifest(
             self,
             "NodeClass",
             cluster=cluster.cluster,
@@ -292,7 +342,7 @@ class SdRuntime(Construct):
             ),
             after=[cluster.karpenter_chart, cluster.node_access_entry],
         )
-        self.node_pool: eks.KubernetesManifest = apply_manifest(
+        self.node_pool = apply_manifest(
             self,
             "NodePool",
             cluster=cluster.cluster,
@@ -300,7 +350,7 @@ class SdRuntime(Construct):
                 self.name,
                 nodes=self.nodes,
                 max_gpus=self.scaling.max_replicas if max_gpus is None else max_gpus,
-                local_disk_gibibytes=self.nodes.image_start.min_local_disk_gibibytes(
+                local_disk_gibibytes=self.nodes.image_start._min_local_disk_gibibytes(
                     local_disk_gibibytes
                 ),
                 grace_seconds=self.timing.node_grace_seconds,
@@ -314,14 +364,14 @@ class SdRuntime(Construct):
     ) -> None:
         workload = Workload(name=self.name, namespace=cluster.namespace)
         region = Stack.of(self).region
-        self.service_account: eks.KubernetesManifest = apply_manifest(
+        self.service_account = apply_manifest(
             self,
             "ServiceAccount",
             cluster=cluster.cluster,
             resource=workload.service_account(),
             after=[cluster.namespace_manifest],
         )
-        self.deployment: eks.KubernetesManifest = apply_manifest(
+        self.deployment = apply_manifest(
             self,
             "Deployment",
             cluster=cluster.cluster,
@@ -340,14 +390,14 @@ class SdRuntime(Construct):
             statements=scaler_statements(self.queue),
             roles=[cluster.keda_operator_role],
         )
-        self.trigger_authentication: eks.KubernetesManifest = apply_manifest(
+        self.trigger_authentication = apply_manifest(
             self,
             "TriggerAuthentication",
             cluster=cluster.cluster,
             resource=workload.trigger_authentication(),
             after=[cluster.keda_chart, cluster.namespace_manifest],
         )
-        self.scaled_object: eks.KubernetesManifest = apply_manifest(
+        self.scaled_object = apply_manifest(
             self,
             "ScaledObject",
             cluster=cluster.cluster,
@@ -356,6 +406,23 @@ class SdRuntime(Construct):
             ),
             after=[self.deployment, self.trigger_authentication, scaler_policy],
         )
+
+
+def _claim(faults: Faults, claim: Callable[[], None]) -> None:
+    try:
+        claim()
+    except ValueError as refusal:
+        faults.check(False, str(refusal))
+
+
+def _model_hint(model: object) -> str:
+    name = model if isinstance(model, str) and is_model_name(model) else "sdxl"
+    return f"a Model, such as Model.static({name!r})"
+
+
+def _image_hint(image: object) -> str:
+    uri = image if isinstance(image, str) else "registry/name@sha256:..."
+    return f"a RuntimeImage, such as RuntimeImage.from_registry({uri!r})"
 
 
 def _kebab_case(id: str) -> str:

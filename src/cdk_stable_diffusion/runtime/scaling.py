@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aws_cdk import Duration
 
-from .._validation import Faults
+from .._validation import A_NUMBER, A_WHOLE_NUMBER, Faults
 from .seconds import check_seconds, whole_seconds
 
 _MAX_REPLICAS = 1_000
@@ -30,7 +30,7 @@ class Scaling:
 
     Attributes:
         target_latency: Longest time from a request to its result once enough pods run, at least a
-            second. Default: 60 seconds.
+            second and no less than `seconds_per_image`. Default: 60 seconds.
         seconds_per_image: How long one task takes on one GPU; measure it with your model.
             Default: 5.
         min_replicas: Fewest pods. With 0, an idle runtime costs nothing. Default: 0.
@@ -55,7 +55,26 @@ class Scaling:
             ValueError: Naming every value that is wrong.
         """
         faults = Faults()
+        self._check_times(faults)
+        self._check_replicas(faults)
+        faults.raise_if_any("Scaling")
+
+    def _check_times(self, faults: Faults) -> None:
+        before = len(faults.messages)
         check_seconds(faults, "target_latency", self.target_latency, least=1)
+        if faults.check_type("seconds_per_image", self.seconds_per_image, (int, float), A_NUMBER):
+            faults.check(
+                math.isfinite(self.seconds_per_image) and self.seconds_per_image > 0,
+                f"seconds_per_image is {self.seconds_per_image}: more than 0",
+            )
+        if len(faults.messages) == before:
+            target = self.target_latency_seconds
+            faults.check(
+                target >= self.seconds_per_image,
+                f"target_latency is {target} seconds{' by default' * (self.target_latency is None)}"
+                f": cannot be met, since seconds_per_image is {self.seconds_per_image}; at least "
+                "that long",
+            )
         check_seconds(faults, "cooldown", self.cooldown, least=0)
         check_seconds(
             faults,
@@ -64,19 +83,20 @@ class Scaling:
             least=0,
             most=_MAX_STABILIZATION_SECONDS,
         )
-        faults.check(
-            math.isfinite(self.seconds_per_image) and self.seconds_per_image > 0,
-            f"seconds_per_image is {self.seconds_per_image}: more than 0",
-        )
-        faults.check(
-            1 <= self.max_replicas <= _MAX_REPLICAS,
-            f"max_replicas is {self.max_replicas}: 1 to {_MAX_REPLICAS}",
-        )
-        faults.check(
-            0 <= self.min_replicas <= self.max_replicas,
-            f"min_replicas is {self.min_replicas}: 0 to max_replicas, {self.max_replicas}",
-        )
-        faults.raise_if_any("Scaling")
+
+    def _check_replicas(self, faults: Faults) -> None:
+        knows_most = faults.check_type("max_replicas", self.max_replicas, int, A_WHOLE_NUMBER)
+        knows_fewest = faults.check_type("min_replicas", self.min_replicas, int, A_WHOLE_NUMBER)
+        if knows_most:
+            faults.check(
+                1 <= self.max_replicas <= _MAX_REPLICAS,
+                f"max_replicas is {self.max_replicas}: 1 to {_MAX_REPLICAS}",
+            )
+        if knows_fewest and knows_most:
+            faults.check(
+                0 <= self.min_replicas <= self.max_replicas,
+                f"min_replicas is {self.min_replicas}: 0 to max_replicas, {self.max_replicas}",
+            )
 
     @property
     def target_latency_seconds(self) -> int:

@@ -6,7 +6,7 @@ import math
 
 from aws_cdk import Duration
 
-from .._validation import Faults
+from .._validation import A_DURATION, Faults
 
 
 def whole_seconds(duration: Duration | None, *, default: int) -> int:
@@ -38,8 +38,9 @@ def check_seconds(
         least: Fewest seconds.
         most: Most seconds, or None for no limit.
     """
-    if duration is None:
+    if not faults.check_type(name, duration, Duration, A_DURATION, optional=True):
         return
+    assert duration is not None
     if duration.is_unresolved():
         faults.check(False, f"{name} is a token: it must be known at synthesis")
         return

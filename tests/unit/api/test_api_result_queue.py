@@ -92,6 +92,23 @@ def test_all_wrong_arguments_are_named_at_once() -> None:
     assert api.node.try_find_child("Results") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("runtime", 5, "5: the name of a runtime"),
+        ("status", ["failed"], "['failed']: one of succeeded, failed"),
+        ("visibility_timeout", 60, "60: a Duration"),
+        ("max_receive_count", "5", "'5': a whole number"),
+    ],
+)
+def test_wrong_types_are_refused(name: str, value: object, says: str) -> None:
+    api = SdApi(cdk.Stack(cdk.App(), "Stack"), "Api")
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError) as caught:
+        api.add_result_queue("Results", **wrong)
+    assert f"result queue Stack/Api/Results: {name} is {says}" in str(caught.value)
+
+
 def test_a_queue_for_a_runtime_that_never_comes_is_refused_at_synthesis() -> None:
     app = cdk.App()
     stack = cdk.Stack(app, "Stack")

@@ -231,7 +231,7 @@ def test_the_refusal_of_a_body_names_its_fault(template: Template) -> None:
     document = json.loads(response["Properties"]["ResponseTemplates"]["application/json"])
     (error,) = document["errors"]
     assert error["pointer"] == ""
-    assert "JSON object" in error["detail"]
+    assert "valid JSON" in error["detail"]
 
 
 def test_default_throttle(template: Template) -> None:
@@ -256,6 +256,9 @@ def test_throttle_and_quota() -> None:
     [
         (lambda: Throttle(rate_per_second=0, burst=0), r"rate_per_second is 0.*burst is 0"),
         (lambda: Throttle(rate_per_second=-1), "rate_per_second is -1"),
+        (lambda: Throttle(rate_per_second="fast"), "rate_per_second is 'fast': a number"),  # type: ignore[arg-type]
+        (lambda: Throttle(burst=1.5), "burst is 1.5: a whole number"),  # type: ignore[arg-type]
+        (lambda: Quota(requests="9"), "requests is '9': a whole number"),  # type: ignore[arg-type]
         (lambda: Throttle(burst=5_001), "burst is 5001: 1 to 5000"),
         (lambda: Quota(requests=0), "requests is 0"),
         (lambda: Quota(requests=1, period="year"), "one of day, week, month"),  # type: ignore[arg-type]
@@ -490,6 +493,49 @@ def test_all_wrong_arguments_are_named_at_once() -> None:
     assert "output_lifecycle is given with output_bucket" in str(caught.value)
     assert "whole days" in str(caught.value)
     assert stack.node.try_find_child("Api") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("output_bucket", "pictures", "'pictures': a bucket"),
+        ("model_bucket", "models", "'models': a bucket"),
+        ("output_lifecycle", 30, "30: a Duration"),
+        ("encryption_key", "arn:x", "'arn:x': a key, such as a kms.Key"),
+        ("throttle", 5, "5: a Throttle"),
+        ("quota", 5, "5: a Quota"),
+        ("stage_name", 1, "1: 1 to 128 letters"),
+        ("log_retention", 7, "7: a RetentionDays"),
+        ("account_log_role", "no", "'no': True or False"),
+        ("removal_policy", "destroy", "'destroy': a RemovalPolicy"),
+    ],
+)
+def test_wrong_types_are_refused(name: str, value: object, says: str) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError) as caught:
+        SdApi(cdk.Stack(cdk.App(), "Stack"), "Api", **wrong)
+    assert f"SdApi Stack/Api: {name} is {says}" in str(caught.value)
+
+
+def test_imported_keys_and_buckets_are_taken() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "pictures")
+    key_arn = "arn:aws:kms:eu-west-1:111122223333:key/1"
+    api = SdApi(
+        stack,
+        "Api",
+        output_bucket=bucket,
+        encryption_key=kms.Key.from_key_arn(stack, "Key", key_arn),
+    )
+    assert api.output_bucket is bucket
+
+
+def test_tokens_may_throttle() -> None:
+    number = cdk.Token.as_number({"Ref": "Number"})
+    throttle = Throttle(rate_per_second=number, burst=number)  # type: ignore[arg-type]
+    _api, template = make(throttle=throttle)
+    plan = only(template, "AWS::ApiGateway::UsagePlan")["Properties"]
+    assert plan["Throttle"] == {"BurstLimit": {"Ref": "Number"}, "RateLimit": {"Ref": "Number"}}
 
 
 def test_tokens_are_not_checked() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aws_cdk import Duration, Stack
+from aws_cdk import App, Duration, Stack
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 
@@ -260,3 +260,21 @@ class TestArguments:
             )
         assert "oldest_message_age is 59 seconds: at least 60" in str(error.value)
         assert "server_error_count is 0: at least 1" in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("api", "api", "api is 'api': an SdApi"),
+            ("alarm_actions", ["x"], "alarm_actions names 'x': an action, such as SnsAction"),
+            ("alarm_actions", "x", "alarm_actions is 'x': a list of actions"),
+            ("oldest_message_age", 600, "oldest_message_age is 600: a Duration"),
+            ("server_error_count", "1", "server_error_count is '1': a whole number"),
+        ],
+    )
+    def test_refuses_wrong_types(self, name: str, value: object, says: str) -> None:
+        stack = Stack(App(), "Service")
+        arguments: dict[str, Any] = {"api": SdApi(stack, "Api"), name: value}
+        with pytest.raises(ValueError) as error:
+            SdObservability(stack, "Observability", **arguments)
+        assert str(error.value).startswith("SdObservability Service/Observability: ")
+        assert says in str(error.value)

@@ -38,7 +38,7 @@ def staged(out: Path) -> tuple[str, dict[str, object], set[str]]:
     """Return hash, source and files of the one image that an app publishes."""
     app = App(outdir=str(out))
     stack = Stack(app, "Service")
-    RuntimeImage.from_package().bind(stack)
+    RuntimeImage.from_package()._bind(stack)
     app.synth()
     manifest = json.loads((out / "Service.assets.json").read_text())
     ((digest, asset),) = manifest["dockerImages"].items()
@@ -89,5 +89,5 @@ def test_is_new_only_if_something_in_it_changes(
 def test_published_image_is_used_as_it_is() -> None:
     stack = Stack(App(), "Service")
     uri = "registry.example/agent@sha256:abc"
-    assert RuntimeImage.from_registry(uri).bind(stack) == uri
+    assert RuntimeImage.from_registry(uri)._bind(stack) == uri
     assert list(stack.node.children) == []
