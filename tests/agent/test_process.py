@@ -226,13 +226,7 @@ def test_the_agent_never_imports_torch() -> None:
         "bad = {'torch', 'diffusers', 'transformers', 'aws_cdk', 'numpy'} & set(sys.modules)\n"
         "sys.exit(str(bad) if bad else 0)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": _PYTHON_PATH},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = _run_python(code)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -270,11 +264,15 @@ def test_signals_are_caught_before_the_slow_imports() -> None:
         "signal.signal = lambda *_: sys.exit(str(slow & set(sys.modules) or 'none'))\n"
         "runpy.run_module('cdk_stable_diffusion.runtime_image.agent', run_name='__main__')"
     )
-    ended = subprocess.run(
+    ended = _run_python(code)
+    assert ended.stderr == "none\n"
+
+
+def _run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": _PYTHON_PATH},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ended.stderr == "none\n"

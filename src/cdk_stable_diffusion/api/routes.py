@@ -22,7 +22,7 @@ from ..contract.names import (
     is_model_name,
     is_runtime_name,
 )
-from ..contract.routing import RouteTable
+from ..contract.routing import DYNAMIC, STATIC, RouteTable
 
 MAX_STATIC_MODELS = 150
 """Most models that static runtimes may serve in all.
@@ -87,12 +87,13 @@ class RouteRegistry:
         """
         faults = self._name_faults(runtime_name)
         faults.check(len(models) > 0, "models is empty: a static runtime serves at least one")
+        served = self.table().static
         for model, times in Counter(models).items():
             faults.check(is_model_name(model), f"model {model!r}: must be {MODEL_NAME_SAYS}")
             faults.check(times == 1, f"model {model!r} is named {times} times")
-            owner = self.table().static.get(model)
+            owner = served.get(model)
             faults.check(owner is None, f"model {model!r} is served by runtime {owner!r} already")
-        total = len(self.table().static) + len(models)
+        total = len(served) + len(models)
         faults.check(
             total <= MAX_STATIC_MODELS,
             f"static runtimes would serve {total} models: at most {MAX_STATIC_MODELS} in all; "
@@ -100,7 +101,7 @@ class RouteRegistry:
         )
         faults.raise_if_any(f"static runtime {runtime_name!r}")
         self._runtimes[runtime_name] = RuntimeRoutes(
-            name=runtime_name, runtime_class="static", models=tuple(models)
+            name=runtime_name, runtime_class=STATIC, models=tuple(models)
         )
 
     def add_dynamic(self, runtime_name: str) -> None:
@@ -119,7 +120,7 @@ class RouteRegistry:
             f"the API has the dynamic runtime {other!r} already: at most one",
         )
         faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
-        self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class="dynamic")
+        self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class=DYNAMIC)
 
     def runtimes(self) -> tuple[RuntimeRoutes, ...]:
         """Return the runtimes so far, in the order in which they were added."""
@@ -127,7 +128,7 @@ class RouteRegistry:
 
     def table(self) -> RouteTable:
         """Return the routes so far."""
-        dynamic = [each.name for each in self.runtimes() if each.runtime_class == "dynamic"]
+        dynamic = [each.name for each in self.runtimes() if each.runtime_class == DYNAMIC]
         return RouteTable(
             static={model: each.name for each in self.runtimes() for model in each.models},
             dynamic=dynamic[0] if dynamic else None,

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from .message import RUNTIME_CLASSES
 from .names import is_model_name, is_runtime_name
-from .routing import RouteTable
+from .routing import RUNTIME_CLASSES, STATIC, RouteTable
 
 _Settings = TypeVar("_Settings", bound="_Environment")
 
@@ -132,7 +131,7 @@ class AgentEnvironment(_Environment):
             ),
             (all(map(is_model_name, self.models)), "models", "must hold model names"),
             (
-                bool(self.models) == (self.runtime_class == "static"),
+                bool(self.models) == (self.runtime_class == STATIC),
                 "models",
                 "must name models in a static runtime and none in a dynamic one",
             ),

@@ -10,11 +10,10 @@ from .fault import Fault, InvalidMessage
 from .fields import Choice, Field, Text, object_faults, object_schema
 from .identity import TASK_ID_PATTERN, derive_seed
 from .names import RUNTIME_NAME_PATTERN, RUNTIME_NAME_SAYS
+from .routing import RUNTIME_CLASSES
 from .task import TASK_FIELDS, TaskRequest, request_faults
 from .times import Moment
 from .version import CONTRACT_VERSION
-
-RUNTIME_CLASSES = ("static", "dynamic")
 
 VERSION_FIELD = Choice(
     "version", "Version of the contract.", required=True, choices=(CONTRACT_VERSION,)

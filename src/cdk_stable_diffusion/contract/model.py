@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from .version import CONTRACT_VERSION
 
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
+
+_CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
@@ -180,6 +183,22 @@ class ModelManifest:
             for each, path in zip(names, paths, strict=True)
         )
         return cls(name=name, files=tuple(files), defaults=defaults)
+
+
+def code_faults(paths: Iterable[str]) -> list[str]:
+    """Say which files of a model are refused, because reading them can run code of their own.
+
+    Args:
+        paths: Paths inside the model's directory.
+
+    Returns:
+        One sentence a file.
+    """
+    return [
+        f"{path} is refused: reading it can run code; weights must be .safetensors"
+        for path in paths
+        if path.lower().endswith(_CODE_SUFFIXES)
+    ]
 
 
 def file_sha256(path: Path) -> str:

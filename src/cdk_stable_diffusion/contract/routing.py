@@ -7,6 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+STATIC = "static"
+"""A runtime that preloads the models it names."""
+
+DYNAMIC = "dynamic"
+"""The runtime that loads every other model on demand."""
+
+RUNTIME_CLASSES = (STATIC, DYNAMIC)
+
 
 @dataclass(frozen=True)
 class Route:
@@ -36,8 +44,8 @@ class RouteTable:
     def resolve(self, model: str) -> Route | None:
         """Return where a model's tasks go, or None if no runtime serves it."""
         if model in self.static:
-            return Route(self.static[model], "static")
-        return Route(self.dynamic, "dynamic") if self.dynamic else None
+            return Route(self.static[model], STATIC)
+        return Route(self.dynamic, DYNAMIC) if self.dynamic else None
 
     def filter_policy(self, runtime: str) -> dict[str, list[Any]]:
         """Return the SNS filter policy of a runtime's queue.

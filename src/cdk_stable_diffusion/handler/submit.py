@@ -10,7 +10,7 @@ from ..contract.fault import Fault
 from ..contract.identity import new_task_id
 from ..contract.keys import task_prefix
 from ..contract.message import TaskMessage
-from ..contract.routing import Route, RouteTable
+from ..contract.routing import DYNAMIC, Route, RouteTable
 from ..contract.task import TaskRequest
 from ..contract.times import timestamp
 from .catalogue import Catalogue, CatalogueUnavailable, near_names
@@ -116,7 +116,7 @@ class Submission:
         route = self._routes.resolve(model)
         if route is None:
             raise self._not_served(model)
-        if route.runtime_class == "dynamic" and not self._is_there(model):
+        if route.runtime_class == DYNAMIC and not self._is_there(model):
             raise self._not_served(model)
         return route
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from .._validation import Faults
 from ..contract.limits import MAX_MODEL_NAME_CHARACTERS
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
-
-STATIC = "static"
-DYNAMIC = "dynamic"
+from ..contract.routing import DYNAMIC, STATIC
 
 
 @dataclass(frozen=True, slots=True)

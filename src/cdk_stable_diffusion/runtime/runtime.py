@@ -23,10 +23,11 @@ from ..cluster.manifest import apply_manifest
 from ..cluster.pod_identity import associate_role, pod_role
 from ..contract.environment import AgentEnvironment
 from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
+from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
-from .model import DYNAMIC, Model
+from .model import Model
 from .node_pool import node_class, node_pool
 from .permissions import agent_statements, scaler_statements
 from .scaling import Scaling

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from ...contract import InvalidModel, ModelFile, ModelManifest
 from ...contract.keys import model_manifest_key, model_prefix
+from ...contract.model import code_faults
 from .failure import TaskFailure
 from .outputs import error_code
 
@@ -25,7 +26,6 @@ _RANGES_AT_ONCE = 8
 
 _ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
 _BEYOND_END = frozenset({"416", "InvalidRange"})
-_REFUSED_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,7 @@ class ModelSource:
 
 def _check(manifest: ModelManifest, model: str) -> None:
     paths = [file.path for file in manifest.files]
-    faults = [
-        f"{path} is refused: reading it can run code; weights must be .safetensors"
-        for path in paths
-        if path.lower().endswith(_REFUSED_SUFFIXES)
-    ]
+    faults = code_faults(paths)
     folders = {path[:index] for path in paths for index, each in enumerate(path) if each == "/"}
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...contract.model import code_faults
 from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
 _LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl"})
-_REFUSED_SUFFIXES = frozenset({".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so"})
 
 
 def checked_pipeline_class(directory: Path) -> Any:
@@ -26,13 +26,9 @@ def checked_pipeline_class(directory: Path) -> Any:
         EngineFailure: If it is not a pipeline's, is of a class that is not supported, or holds a
             file that runs code when it is read.
     """
-    for path in sorted(directory.rglob("*")):
-        if path.suffix.lower() in _REFUSED_SUFFIXES:
-            raise EngineFailure(
-                "model-invalid",
-                f"{path.relative_to(directory)} is refused: reading it can run code; "
-                "weights must be .safetensors",
-            )
+    paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+    if faults := code_faults(paths):
+        raise EngineFailure("model-invalid", faults[0])
     index = _index(directory)
     for name, value in index.items():
         if name.startswith("_") or not isinstance(value, list):
