@@ -192,4 +192,5 @@ def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
         model_cache_directory=draw(texts),
         model_cache_bytes=draw(st.integers(1, 10**13)),
         health_port=draw(st.integers(0, 65_535)),
+        image_models_directory=draw(st.just("") | texts),
     )

@@ -58,6 +58,15 @@ def test_agent_environment(environment: AgentEnvironment) -> None:
     assert AgentEnvironment.from_environment(environment.to_environment()) == environment
 
 
+@given(made.agent_environments())
+def test_what_has_its_default_is_not_written(environment: AgentEnvironment) -> None:
+    # The image sets it, and a variable of the pod, even an empty one, would hide that.
+    written = environment.to_environment()
+    directory = environment.image_models_directory
+    assert written.get("SD_IMAGE_MODELS_DIRECTORY", "") == directory
+    assert ("SD_IMAGE_MODELS_DIRECTORY" in written) == bool(directory)
+
+
 @given(made.route_tables)
 def test_routes(table: RouteTable) -> None:
     assert RouteTable.from_json(table.to_json()) == table

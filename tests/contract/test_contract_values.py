@@ -180,6 +180,13 @@ def test_a_manifest_of_a_directory(tmp_path: Path) -> None:
     assert ModelManifest.of_directory(tmp_path, "m").digest != digest
 
 
+def test_a_manifest_that_lies_in_the_directory_is_none_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    before = ModelManifest.of_directory(tmp_path, "m")
+    (tmp_path / "model.json").write_text(before.to_json())
+    assert ModelManifest.of_directory(tmp_path, "m") == before
+
+
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("x")
     with pytest.raises(InvalidModel) as caught:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
 from .names import is_model_name, is_runtime_name
@@ -18,12 +18,17 @@ _Settings = TypeVar("_Settings", bound="_Environment")
 
 @dataclass(frozen=True)
 class _Environment:
-    """Settings that travel as environment variables: field ``queue_url`` as ``SD_QUEUE_URL``."""
+    """Settings that travel as environment variables: field ``queue_url`` as ``SD_QUEUE_URL``.
+
+    A field with a default may be missing, and is not written while it has its default.
+    """
 
     def to_environment(self) -> dict[str, str]:
         """Return the variables. Values may hold unresolved CDK tokens."""
         return {
-            variable_name(field.name): _written(getattr(self, field.name)) for field in fields(self)
+            variable_name(field.name): _written(getattr(self, field.name))
+            for field in fields(self)
+            if _is_required(field) or getattr(self, field.name) != field.default
         }
 
     @classmethod
@@ -42,7 +47,8 @@ class _Environment:
             variable = variable_name(field.name)
             text = environment.get(variable, "")
             if not text:
-                faults.append(f"{variable} is missing")
+                if _is_required(field):
+                    faults.append(f"{variable} is missing")
                 continue
             try:
                 values[field.name] = _read(str(field.type), text)
@@ -103,6 +109,8 @@ class AgentEnvironment(_Environment):
         model_cache_directory: Folder for downloaded models.
         model_cache_bytes: Most bytes in that folder.
         health_port: Port of the health probes on all addresses; 0 for none.
+        image_models_directory: Folder of the models that the container's image carries. The image
+            itself sets it, since only the image knows; empty for none.
     """
 
     queue_url: str
@@ -120,6 +128,7 @@ class AgentEnvironment(_Environment):
     model_cache_directory: str
     model_cache_bytes: int
     health_port: int
+    image_models_directory: str = ""
 
     def _faults(self) -> list[str]:
         checks = (
@@ -148,6 +157,10 @@ class AgentEnvironment(_Environment):
 def variable_name(field: str) -> str:
     """Return the environment variable of a setting."""
     return "SD_" + field.upper()
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING
 
 
 def _written(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
 from .fields import Field, Integer, Text, object_faults
+from .keys import MODEL_MANIFEST_NAME
 from .message import VERSION_FIELD
 from .result import SHA256_FIELD, ObjectField
 from .task import MODEL_DECIDES, MODEL_FIELD, TASK_FIELDS
@@ -162,27 +163,47 @@ class ModelManifest:
             InvalidModel: If the directory is not a pipeline's, a file has a name that the
                 manifest cannot hold, the model's name is not allowed, or the defaults are wrong.
         """
-        paths = sorted(path for path in directory.rglob("*") if path.is_file())
-        faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-        if not (directory / "model_index.json").is_file():
-            faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
-        names = [path.relative_to(directory).as_posix() for path in paths]
-        faults += [
-            Fault("/files", f"{each!r} must be a path of plain names")
-            for each in names
-            if not re.fullmatch(_PATH_PATTERN, each)
-        ]
-        if faults:
-            raise InvalidModel("model directory", faults)
-        defaults = GenerationDefaults()
-        if DEFAULTS_NAME in names:
-            text = (directory / DEFAULTS_NAME).read_text("utf-8")
-            defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
+        paths, defaults = check_directory(directory, name)
         files = (
-            ModelFile(each, path.stat().st_size, file_sha256(path))
-            for each, path in zip(names, paths, strict=True)
+            ModelFile(
+                path.relative_to(directory).as_posix(), path.stat().st_size, file_sha256(path)
+            )
+            for path in paths
         )
         return cls(name=name, files=tuple(files), defaults=defaults)
+
+
+def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationDefaults]:
+    """Check a model's directory, without reading its weights.
+
+    Args:
+        directory: As for `ModelManifest.of_directory`.
+        name: The model's name.
+
+    Returns:
+        Its files, sorted by path, without a manifest that lies there already; and its defaults.
+
+    Raises:
+        InvalidModel: As for `ModelManifest.of_directory`.
+    """
+    manifest = directory / MODEL_MANIFEST_NAME
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
+    faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
+    if not (directory / "model_index.json").is_file():
+        faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
+    names = [path.relative_to(directory).as_posix() for path in paths]
+    faults += [
+        Fault("/files", f"{each!r} must be a path of plain names")
+        for each in names
+        if not re.fullmatch(_PATH_PATTERN, each)
+    ]
+    if faults:
+        raise InvalidModel("model directory", faults)
+    defaults = GenerationDefaults()
+    if DEFAULTS_NAME in names:
+        text = (directory / DEFAULTS_NAME).read_text("utf-8")
+        defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
+    return paths, defaults
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:

@@ -21,12 +21,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...contract import GenerationDefaults, ModelFile, ModelManifest
+from ...contract import ModelFile, ModelManifest
 from .engine import ModelDirectory
 from .failure import TaskFailure
+from .model_in_use import ModelInUse
 from .model_source import ModelSource
 
 _LOG = logging.getLogger(__name__)
@@ -41,24 +41,6 @@ _LOCK_SECONDS = 900.0
 
 class _Mismatch(Exception):
     pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CachedModel:
-    """A model that is in use: it stays on the disk until `close`.
-
-    Attributes:
-        directory: What the engine loads.
-        defaults: What a request runs with where it says nothing.
-    """
-
-    directory: ModelDirectory
-    defaults: GenerationDefaults
-    _lock: int = field(repr=False)
-
-    def close(self) -> None:
-        """Say that it is no longer in use."""
-        os.close(self._lock)
 
 
 class ModelCache:
@@ -81,7 +63,7 @@ class ModelCache:
             path.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned()
 
-    def open(self, name: str) -> CachedModel:
+    def open(self, name: str) -> ModelInUse:
         """Return a model, downloaded if it is not there, checked in any case.
 
         Args:
@@ -99,7 +81,7 @@ class ModelCache:
         lock = self._locked_whole(name, manifest)
         path = self._models / manifest.digest
         os.utime(path / _MARKER)
-        return CachedModel(
+        return ModelInUse(
             directory=ModelDirectory(name=name, digest=manifest.digest, path=path),
             defaults=manifest.defaults,
             _lock=lock,

@@ -12,14 +12,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ...contract import InvalidModel, ModelFile, ModelManifest
+from ...contract import ModelFile, ModelManifest
 from ...contract.keys import model_manifest_key, model_prefix
-from ...contract.model import code_faults
 from .failure import TaskFailure
+from .manifest import MAX_MANIFEST_BYTES, read_manifest
 from .outputs import error_code
 
 _MANIFEST_SECONDS = 60.0
-_MAX_MANIFEST_BYTES = 4 << 20
 _RANGE_BYTES = 8 << 20
 _RANGES_AT_ONCE = 8
 """One connection to S3 gives a fraction of what a node's network takes."""
@@ -118,25 +117,5 @@ class ModelSource:
                 ) from None
             raise
         with closing(answer["Body"]) as body:
-            data = body.read(_MAX_MANIFEST_BYTES + 1)
-        try:
-            if len(data) > _MAX_MANIFEST_BYTES:
-                raise ValueError("is too large")
-            manifest = ModelManifest.from_json(data.decode("utf-8"))
-        except (InvalidModel, ValueError, TypeError) as error:
-            raise TaskFailure("model-invalid", f"model {model!r}: {key}: {error}") from None
-        _check(manifest, model)
-        return manifest
-
-
-def _check(manifest: ModelManifest, model: str) -> None:
-    paths = [file.path for file in manifest.files]
-    faults = code_faults(paths)
-    folders = {path[:index] for path in paths for index, each in enumerate(path) if each == "/"}
-    faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
-    if len(set(paths)) < len(paths):
-        faults.append("a path occurs twice")
-    if "model_index.json" not in paths:
-        faults.append("model_index.json is missing: not a diffusers pipeline")
-    if faults:
-        raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")
+            data = body.read(MAX_MANIFEST_BYTES + 1)
+        return read_manifest(data, model=model, place=key)

@@ -12,9 +12,11 @@ from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine
 from .health import HealthServer
+from .image_models import ImageModels
 from .leases import Leases
 from .model_cache import ModelCache
 from .model_source import ModelSource
+from .models import Models
 from .outputs import Outputs
 from .poll import AbortablePoll
 from .receiver import Receiver
@@ -79,14 +81,18 @@ class Agent:
             runtime_class=environment.runtime_class,
             max_receive_count=environment.max_receive_count,
         )
-        source = ModelSource(clients.s3, environment.model_bucket)
         self.worker = Worker(
             receiver=self._receiver,
             engine=engine,
-            models=lambda: ModelCache(
-                source,
-                directory=Path(environment.model_cache_directory),
-                max_bytes=environment.model_cache_bytes,
+            models=Models(
+                runtime_class=environment.runtime_class,
+                image=ImageModels(environment.image_models_directory),
+                source=ModelSource(clients.s3, environment.model_bucket),
+                cache=lambda source: ModelCache(
+                    source,
+                    directory=Path(environment.model_cache_directory),
+                    max_bytes=environment.model_cache_bytes,
+                ),
             ),
             outputs=outputs,
             endings=endings,

@@ -12,7 +12,8 @@ from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine, EngineCancelled, Generation
 from .failure import TaskFailure
-from .model_cache import CachedModel, ModelCache
+from .model_in_use import ModelInUse
+from .models import Models
 from .outputs import Outputs
 from .receiver import Receiver
 from .retry import Retrier
@@ -38,7 +39,7 @@ class Worker:
         *,
         receiver: Receiver,
         engine: Engine,
-        models: Callable[[], ModelCache],
+        models: Models,
         outputs: Outputs,
         endings: Endings,
         deliveries: DeliveryPool,
@@ -52,7 +53,7 @@ class Worker:
         Args:
             receiver: Where messages come from.
             engine: What makes pictures.
-            models: Opens the models on this machine.
+            models: The models.
             outputs: Where an earlier result would be.
             endings: How tasks end.
             deliveries: Where endings run.
@@ -63,8 +64,7 @@ class Worker:
         """
         self._receiver = receiver
         self._engine = engine
-        self._open_models = models
-        self._models: ModelCache | None = None
+        self._models = models
         self._outputs = outputs
         self._endings = endings
         self._deliveries = deliveries
@@ -72,7 +72,7 @@ class Worker:
         self._shutdown = shutdown
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
-        self._model: CachedModel | None = None
+        self._model: ModelInUse | None = None
         self._warm = False
         self._prepared = False
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -143,7 +143,7 @@ class Worker:
         self._warm = True
         return True
 
-    def _warm_up(self, model: CachedModel) -> None:
+    def _warm_up(self, model: ModelInUse) -> None:
         defaults = model.defaults
         generation = Generation(
             prompt="warm-up",
@@ -208,24 +208,21 @@ class Worker:
         work.generating_seconds = time.monotonic() - began
         return lambda: self._endings.succeed(work, drawing, model.directory.digest)
 
-    def _use(self, name: str) -> CachedModel:
+    def _use(self, name: str) -> ModelInUse:
         """Return a model's files, which stay on the disk until the next model is used."""
-        if self._models is None:
-            self._models = self._open_models()
-        cache = self._models
         if self._model is not None:
             # What comes next may need its room or, where it is the same model and its files are
             # damaged, its lock. What the engine has loaded, it keeps.
             self._model.close()
             self._model = None
         model = self._retrier.call(
-            "getting a model", lambda: cache.open(name), final=(TaskFailure,)
+            "getting a model", lambda: self._models.open(name), final=(TaskFailure,)
         )
         self._model = model
         return model
 
 
-def _generation(task: TaskMessage, model: CachedModel) -> Generation:
+def _generation(task: TaskMessage, model: ModelInUse) -> Generation:
     request, defaults = task.request, model.defaults
     return Generation(
         prompt=request.prompt,

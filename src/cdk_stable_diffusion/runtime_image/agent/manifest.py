@@ -1,0 +1,43 @@
+"""Reading a model's manifest, wherever it lies."""
+
+from __future__ import annotations
+
+from ...contract import InvalidModel, ModelManifest
+from ...contract.model import code_faults
+from .failure import TaskFailure
+
+MAX_MANIFEST_BYTES = 4 << 20
+
+
+def read_manifest(data: bytes, *, model: str, place: str) -> ModelManifest:
+    """Return a model's manifest.
+
+    Args:
+        data: The manifest's file, or its first `MAX_MANIFEST_BYTES` + 1 bytes.
+        model: The model's name.
+        place: Where it lies, for the error.
+
+    Raises:
+        TaskFailure: If it is one that cannot be used.
+    """
+    try:
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ValueError("is too large")
+        manifest = ModelManifest.from_json(data.decode("utf-8"))
+    except (InvalidModel, ValueError, TypeError) as error:
+        raise TaskFailure("model-invalid", f"model {model!r}: {place}: {error}") from None
+    _check(manifest, model)
+    return manifest
+
+
+def _check(manifest: ModelManifest, model: str) -> None:
+    paths = [file.path for file in manifest.files]
+    faults = code_faults(paths)
+    folders = {path[:index] for path in paths for index, each in enumerate(path) if each == "/"}
+    faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
+    if len(set(paths)) < len(paths):
+        faults.append("a path occurs twice")
+    if "model_index.json" not in paths:
+        faults.append("model_index.json is missing: not a diffusers pipeline")
+    if faults:
+        raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

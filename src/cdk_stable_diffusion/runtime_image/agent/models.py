@@ -1,0 +1,66 @@
+"""Every model that an agent can use: what its image carries, and what is in the model bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...contract.routing import STATIC
+from .image_models import ImageModel, ImageModels
+from .model_cache import ModelCache
+from .model_in_use import ModelInUse
+from .model_source import ModelSource
+
+
+class Models:
+    """Opens models, from the image where that is right.
+
+    In a static runtime a model that the image carries is the one to use: the bucket need not have
+    it and is not asked. In a dynamic runtime the bucket decides which weights a name stands for,
+    since whoever puts new ones there expects the next task to use them; the image only saves the
+    download of the same weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime_class: str,
+        image: ImageModels,
+        source: ModelSource,
+        cache: Callable[[ModelSource], ModelCache],
+    ) -> None:
+        """Connect.
+
+        Args:
+            runtime_class: "static" or "dynamic".
+            image: The models that the image carries.
+            source: The model bucket.
+            cache: Opens the cache of downloaded models; called when the first one is needed.
+        """
+        self._image_decides = runtime_class == STATIC
+        self._image = image
+        self._source = source
+        self._open_cache = cache
+        self._cache: ModelCache | None = None
+
+    def open(self, name: str) -> ModelInUse:
+        """Return a model, checked, and downloaded if need be.
+
+        Args:
+            name: The model's name.
+
+        Raises:
+            TaskFailure: If it is nowhere, or not as its manifest says.
+        """
+        carried = self._image.find(name)
+        if carried is not None and (self._image_decides or self._is_the_buckets(carried)):
+            return carried.use()
+        if self._cache is None:
+            self._cache = self._open_cache(self._source)
+        return self._cache.open(name)
+
+    def _is_the_buckets(self, carried: ImageModel) -> bool:
+        manifest = self._source.manifest(carried.name)
+        return (
+            manifest.digest == carried.manifest.digest
+            and manifest.defaults == carried.manifest.defaults
+        )
