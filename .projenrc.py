@@ -26,16 +26,17 @@ ENGINE = [
 ]
 # The emulator's private handler table is patched (local/shim.py), so its version is exact.
 LOCAL = [*NODE, *ENGINE, "ministack==1.5.33", "rich>=14"]
+# For the check of manifests at synthesis.
+VALIDATION = ["cel-python>=0.5", "jsonschema>=4.25", "pyyaml>=6"]
 DEV = [
+    *VALIDATION,
     "boto3-stubs[apigateway,cloudformation,lambda,s3,sns,sqs,ssm]>=1.40",
     "build>=1.3",
     "cdk-nag>=3",
-    "cel-python>=0.5",
     "editables>=0.5",
     "griffe>=2",
     "hatchling>=1.27",
     "hypothesis>=6.140",
-    "jsonschema>=4.25",
     "kubernetes-validate>=1.35",
     "moto[s3,sns,sqs]>=5.1",
     "mypy>=1.18",
@@ -44,7 +45,6 @@ DEV = [
     "projen>=0.98",
     "pytest>=8.4",
     "pytest-xdist>=3.8",
-    "pyyaml>=6",
     "ruff>=0.13",
     "syrupy>=5",
     "tqdm>=4.67",
@@ -101,7 +101,12 @@ TomlFile(
                 "Typing :: Typed",
             ],
             "dependencies": CORE,
-            "optional-dependencies": {"node": NODE, "local": LOCAL, "dev": DEV},
+            "optional-dependencies": {
+                "node": NODE,
+                "validation": VALIDATION,
+                "local": LOCAL,
+                "dev": DEV,
+            },
             "scripts": {
                 "sd-local": "cdk_stable_diffusion.local.cli:main",
                 "sd-model": "cdk_stable_diffusion.local.model_cli:main",
@@ -151,7 +156,7 @@ TomlFile(
                 "mypy_path": "src",
                 "explicit_package_bases": True,
                 "namespace_packages": True,
-                "files": ["src", "tools", "tests", "examples", ".projenrc.py"],
+                "files": ["src", "tools", "tests", "examples", "benchmarks", ".projenrc.py"],
                 "exclude": ["examples/.*/cdk.out"],
                 "overrides": [
                     {
@@ -198,8 +203,13 @@ for name, description, command in (
     ("lint", "Check style", f"{PYTHON} -m ruff check . && {PYTHON} -m ruff format --check ."),
     ("lint:fix", "Mend style", f"{PYTHON} -m ruff check --fix . && {PYTHON} -m ruff format ."),
     ("types", "Check types", f"{PYTHON} -m mypy"),
-    ("docs", "Write API.md", f"{PYTHON} -m tools.docgen"),
-    ("schemas", "Write the JSON Schemas", f"{PYTHON} -m cdk_stable_diffusion.contract.schemas"),
+    ("docs", "Write the reference", f"{PYTHON} -m tools.docgen && {PYTHON} -m tests.nag.pages"),
+    (
+        "schemas",
+        "Write the JSON Schemas, and those of Kubernetes",
+        f"{PYTHON} -m cdk_stable_diffusion.contract.schemas && "
+        f"{PYTHON} -m tools.kubernetes_schemas",
+    ),
     ("lock", "Lock the versions of the demo and the tests", f"{PYTHON} -m tools.lock"),
     ("snapshots", "Accept what the snapshots show", f"{PYTHON} -m pytest --snapshot-update"),
 ):

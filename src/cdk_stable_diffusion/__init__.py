@@ -14,30 +14,60 @@ if TYPE_CHECKING:
     from .api import ResultQueue as ResultQueue
     from .api import SdApi as SdApi
     from .api import Throttle as Throttle
+    from .cluster import Addon as Addon
+    from .cluster import ClusterEndpoint as ClusterEndpoint
+    from .cluster import Compute as Compute
+    from .cluster import ExistingKarpenter as ExistingKarpenter
+    from .cluster import ExistingKeda as ExistingKeda
+    from .cluster import PodIdentity as PodIdentity
+    from .cluster import Priority as Priority
+    from .cluster import RuntimeCluster as RuntimeCluster
     from .cluster import SdEksCluster as SdEksCluster
+    from .cluster import VpcEndpoints as VpcEndpoints
     from .observability import SdObservability as SdObservability
     from .runtime import Capacity as Capacity
+    from .runtime import DisruptionBudget as DisruptionBudget
+    from .runtime import DisruptionReason as DisruptionReason
+    from .runtime import DisruptionWindow as DisruptionWindow
     from .runtime import GpuNodes as GpuNodes
+    from .runtime import ImageCache as ImageCache
     from .runtime import ImageStart as ImageStart
     from .runtime import Model as Model
     from .runtime import RuntimeImage as RuntimeImage
     from .runtime import Scaling as Scaling
+    from .runtime import SdNodePool as SdNodePool
     from .runtime import SdRuntime as SdRuntime
+    from .validation import SdValidation as SdValidation
 
 _HOMES = {
     "Quota": "api",
     "ResultQueue": "api",
     "SdApi": "api",
     "Throttle": "api",
+    "Addon": "cluster",
+    "ClusterEndpoint": "cluster",
+    "Compute": "cluster",
+    "ExistingKarpenter": "cluster",
+    "ExistingKeda": "cluster",
+    "PodIdentity": "cluster",
+    "Priority": "cluster",
+    "RuntimeCluster": "cluster",
     "SdEksCluster": "cluster",
+    "VpcEndpoints": "cluster",
     "SdObservability": "observability",
     "Capacity": "runtime",
+    "DisruptionBudget": "runtime",
+    "DisruptionReason": "runtime",
+    "DisruptionWindow": "runtime",
     "GpuNodes": "runtime",
+    "ImageCache": "runtime",
     "ImageStart": "runtime",
     "Model": "runtime",
     "RuntimeImage": "runtime",
     "Scaling": "runtime",
+    "SdNodePool": "runtime",
     "SdRuntime": "runtime",
+    "SdValidation": "validation",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

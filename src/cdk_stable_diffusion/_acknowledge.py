@@ -26,6 +26,23 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     )
 
 
+def acknowledge_own_policy(role: IConstruct) -> None:
+    """Acknowledge that the policy of a role is part of it: an inline policy.
+
+    Args:
+        role: The role, or the policy.
+    """
+    acknowledge(
+        role,
+        {
+            "NIST.800.53.R5-IAMNoInlinePolicy": (
+                "The policy is for this one role. That is what IAM has inline policies for: it "
+                "cannot be attached elsewhere by mistake, and it goes with the role."
+            )
+        },
+    )
+
+
 def acknowledge_wildcards(construct: IConstruct, *, resources: Sequence[str], reason: str) -> None:
     """Acknowledge resources with wildcards in the policies of a construct.
 

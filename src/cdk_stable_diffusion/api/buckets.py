@@ -38,9 +38,24 @@ def make_output_bucket(
     rules = [s3.LifecycleRule(abort_incomplete_multipart_upload_after=_ABORTED_UPLOADS)]
     if expiration is not None:
         rules.append(s3.LifecycleRule(expiration=expiration))
-    return _make_bucket(
+    bucket = _make_bucket(
         scope, id, OUTPUT_BUCKET, rules, key=key, removal_policy=removal_policy, versioned=False
     )
+    acknowledge(
+        bucket,
+        {
+            "NIST.800.53.R5-S3BucketVersioningEnabled": (
+                "A task writes the same keys however often it runs, so a version would be a copy "
+                "of what is there; and a picture that its lifecycle deletes shall be gone."
+            ),
+            "NIST.800.53.R5-S3BucketReplicationEnabled": (
+                "A picture can be drawn again from its task, and S3 keeps it in three or more "
+                "zones. Where another region must have a copy, a bucket that replicates can be "
+                "brought along."
+            ),
+        },
+    )
+    return bucket
 
 
 def make_model_bucket(
@@ -65,9 +80,20 @@ def make_model_bucket(
         # S3 refuses this beside an expiration in the same rule.
         s3.LifecycleRule(expired_object_delete_marker=True),
     ]
-    return _make_bucket(
+    bucket = _make_bucket(
         scope, id, MODEL_BUCKET, rules, key=key, removal_policy=removal_policy, versioned=True
     )
+    acknowledge(
+        bucket,
+        {
+            "NIST.800.53.R5-S3BucketReplicationEnabled": (
+                "S3 keeps a model in three or more zones, and what was deleted or written over can "
+                "be brought back for 30 days. Where another region must have a copy, a bucket that "
+                "replicates can be brought along."
+            )
+        },
+    )
+    return bucket
 
 
 def _make_bucket(
@@ -94,14 +120,26 @@ def _make_bucket(
         removal_policy=removal_policy,
     )
     mark(bucket, kind)
+    access_logs = (
+        "Whom the bucket lets in is decided by IAM alone, since public access is blocked; data "
+        "events of CloudTrail say who reads, for all buckets of an account. Where server access "
+        "logs are wanted, a bucket that has them can be brought along."
+    )
     acknowledge(
         bucket,
         {
-            "AwsSolutions-S1": (
-                "Only the service's own roles can reach the bucket, and who reads is audited "
-                "account-wide with CloudTrail data events. Where server access logs are wanted, "
-                "a bucket that has them can be brought along."
-            )
+            "AwsSolutions-S1": access_logs,
+            "NIST.800.53.R5-S3BucketLoggingEnabled": access_logs,
         },
     )
+    if key is None:
+        acknowledge(
+            bucket,
+            {
+                "NIST.800.53.R5-S3DefaultEncryptionKMS": (
+                    "S3 encrypts every object with AES-256, under keys that it manages. "
+                    "SdApi(encryption_key=...) takes a key of yours."
+                )
+            },
+        )
     return bucket

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -11,11 +11,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from .._acknowledge import acknowledge
+from .._acknowledge import acknowledge, acknowledge_own_policy
 from ..contract.environment import HandlerEnvironment
 from ..contract.keys import MODELS_PREFIX
 from ..contract.template import HANDLER as HANDLER_MARK
 from .asset import HANDLER, handler_code
+from .log_groups import make_log_group
 from .marks import mark
 
 TIMEOUT = Duration.seconds(28)
@@ -39,6 +40,7 @@ class HandlerFunction(Construct):
         routes: str,
         key: kms.IKey | None,
         log_retention: logs.RetentionDays,
+        log_key: kms.IKey | None,
     ) -> None:
         """Make the function.
 
@@ -51,11 +53,10 @@ class HandlerFunction(Construct):
             routes: The routes as JSON; may be a token.
             key: Key of the topic if it has one of its own, or None.
             log_retention: How long its logs are kept.
+            log_key: Key of its logs, or None for the key of CloudWatch Logs.
         """
         super().__init__(scope, id)
-        self.log_group = logs.LogGroup(
-            self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
-        )
+        self.log_group = make_log_group(self, "Logs", retention=log_retention, key=log_key)
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.function = lambda_.Function(
             self,
@@ -81,14 +82,7 @@ class HandlerFunction(Construct):
         self.log_group.grant_write(self.role)
         self._allow_to_publish(request_topic, key)
         self._allow_to_find_models(model_bucket)
-        acknowledge(
-            self.role,
-            {
-                "AwsSolutions-IAM5[Resource::*]": (
-                    "xray:PutTraceSegments and xray:PutTelemetryRecords have no resources to name."
-                )
-            },
-        )
+        self._acknowledge()
 
     def _allow_to_publish(self, topic: sns.Topic, key: kms.IKey | None) -> None:
         self.role.add_to_principal_policy(
@@ -109,4 +103,34 @@ class HandlerFunction(Construct):
                 resources=[bucket.bucket_arn],
                 conditions={"StringLike": {"s3:prefix": f"{MODELS_PREFIX}*"}},
             )
+        )
+
+    def _acknowledge(self) -> None:
+        acknowledge_own_policy(self.role)
+        acknowledge(
+            self.role,
+            {
+                "AwsSolutions-IAM5[Resource::*]": (
+                    "xray:PutTraceSegments and xray:PutTelemetryRecords have no resources to name."
+                )
+            },
+        )
+        acknowledge(
+            self.function,
+            {
+                "NIST.800.53.R5-LambdaConcurrency": (
+                    "The usage plan limits what each API key may send. A reservation would come "
+                    "out of what all functions of the account share, which a new account has none "
+                    "to spare of; it can be set on SdApi.handler."
+                ),
+                "NIST.800.53.R5-LambdaDLQ": (
+                    "API Gateway invokes the function and waits, so that the caller hears of a "
+                    "failure. Lambda uses dead-letter queues for asynchronous invocations only."
+                ),
+                "NIST.800.53.R5-LambdaInsideVPC": (
+                    "The function calls AWS services over TLS, and nothing that is in a VPC. Its "
+                    "role lets it publish to one topic, list the models in one bucket, and write "
+                    "its logs and traces."
+                ),
+            },
         )

@@ -7,6 +7,15 @@ from aws_cdk import aws_s3 as s3
 
 from ..contract.keys import MODELS_PREFIX
 
+_WRITE_ACTIONS = (
+    "s3:PutObject",
+    "s3:GetObject",
+    "s3:DeleteObject",
+    # Large files are uploaded in parts.
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+)
+
 
 class ApiGrants:
     """Gives rights on the buckets of an `SdApi`, with those on their keys.
@@ -31,12 +40,51 @@ class ApiGrants:
         Args:
             grantee: Who.
         """
-        return self._output_bucket.grant_read(grantee)
+        bucket = self._output_bucket
+        grant = _allow(grantee, bucket, ["s3:GetObject"], bucket.arn_for_objects("*")).combine(
+            _allow(grantee, bucket, ["s3:ListBucket"], bucket.bucket_arn)
+        )
+        key = bucket.encryption_key
+        return grant if key is None else grant.combine(key.grant(grantee, "kms:Decrypt"))
 
     def write_models(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Allow to publish models: what the pipeline that brings new ones needs.
+        """Allow to publish, read, list and delete models: what the pipeline for new ones needs.
 
         Args:
             grantee: Who.
         """
-        return self._model_bucket.grant_read_write(grantee, f"{MODELS_PREFIX}*")
+        bucket = self._model_bucket
+        models = f"{MODELS_PREFIX}*"
+        grant = _allow(
+            grantee, bucket, list(_WRITE_ACTIONS), bucket.arn_for_objects(models)
+        ).combine(
+            _allow(
+                grantee,
+                bucket,
+                ["s3:ListBucket"],
+                bucket.bucket_arn,
+                conditions={"StringLike": {"s3:prefix": models}},
+            )
+        )
+        key = bucket.encryption_key
+        if key is None:
+            return grant
+        return grant.combine(key.grant(grantee, "kms:GenerateDataKey", "kms:Decrypt"))
+
+
+def _allow(
+    grantee: iam.IGrantable,
+    bucket: s3.IBucket,
+    actions: list[str],
+    resource: str,
+    *,
+    conditions: dict[str, dict[str, str]] | None = None,
+) -> iam.Grant:
+    """Allow actions by name: the CDK's own grants on buckets use wildcards in actions."""
+    return iam.Grant.add_to_principal_or_resource(
+        grantee=grantee,
+        actions=actions,
+        resource_arns=[resource],
+        resource=bucket,
+        conditions=conditions,
+    )

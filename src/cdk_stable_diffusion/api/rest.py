@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aws_cdk import Names, RemovalPolicy
+from aws_cdk import Names
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -15,6 +16,7 @@ from .._acknowledge import acknowledge
 from ..contract.schemas import schema
 from ..contract.template import API_KEY, REST_API, STAGE
 from .gateway_responses import add_gateway_responses
+from .log_groups import make_log_group
 from .marks import mark
 from .throttle import Quota, Throttle
 
@@ -48,6 +50,7 @@ class RestFront(Construct):
         quota: Quota | None,
         stage_name: str,
         log_retention: logs.RetentionDays,
+        log_key: kms.IKey | None,
         account_log_role: bool,
     ) -> None:
         """Make the API.
@@ -60,11 +63,12 @@ class RestFront(Construct):
             quota: How many requests a key may send in all, or None for no limit.
             stage_name: Name of the stage: the first part of every path.
             log_retention: How long access logs are kept.
+            log_key: Key of access logs, or None for the key of CloudWatch Logs.
             account_log_role: Whether to give API Gateway the role that it needs for logs.
         """
         super().__init__(scope, id)
-        self.access_log_group = logs.LogGroup(
-            self, "AccessLogs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
+        self.access_log_group = make_log_group(
+            self, "AccessLogs", retention=log_retention, key=log_key
         )
         self.rest_api = apigateway.RestApi(
             self,
@@ -156,13 +160,24 @@ class RestFront(Construct):
                 ),
             },
         )
+        firewall = (
+            "Only holders of an API key get in, throttled each; a firewall is the account's to "
+            "choose and can be attached to the stage."
+        )
         acknowledge(
             self.stage,
             {
-                "AwsSolutions-APIG3": (
-                    "Only holders of an API key get in, throttled each; a firewall is the "
-                    "account's to choose and can be attached to the stage."
-                )
+                "AwsSolutions-APIG3": firewall,
+                "NIST.800.53.R5-APIGWAssociatedWithWAF": firewall,
+                "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": (
+                    "Tasks come by POST, and every other method is refused: there is no answer "
+                    "that could be cached."
+                ),
+                "NIST.800.53.R5-APIGWSSLEnabled": (
+                    "A client certificate shows an HTTP backend who calls. This backend is a "
+                    "Lambda function: API Gateway invokes it with signed requests over TLS, and "
+                    "its policy lets no other API do so."
+                ),
             },
         )
 

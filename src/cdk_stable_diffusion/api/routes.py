@@ -122,6 +122,14 @@ class RouteRegistry:
         faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
         self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class=DYNAMIC)
 
+    def remove(self, runtime_name: str) -> None:
+        """Take a runtime's routes back.
+
+        Args:
+            runtime_name: The runtime's name.
+        """
+        self._runtimes.pop(runtime_name, None)
+
     def runtimes(self) -> tuple[RuntimeRoutes, ...]:
         """Return the runtimes so far, in the order in which they were added."""
         return tuple(self._runtimes.values())

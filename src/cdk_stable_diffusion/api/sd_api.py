@@ -96,6 +96,7 @@ class SdApi(Construct):
         quota: Quota | None = None,
         stage_name: str = "prod",
         log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+        log_encryption_key: kms.IKey | None = None,
         account_log_role: bool = True,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
@@ -117,6 +118,9 @@ class SdApi(Construct):
             quota: How many requests each API key may send in all. Default: no limit.
             stage_name: Name of the stage, the first part of every path. Default: "prod".
             log_retention: How long access logs and the function's logs are kept. Default: a month.
+            log_encryption_key: Your own KMS key for these logs. A key that the app makes is told
+                to let CloudWatch Logs use it; the policy of an imported one must do so already.
+                Default: the key of CloudWatch Logs.
             account_log_role: Whether to give API Gateway the role by which it writes logs. It is
                 one setting for the whole account and region and stays when the stack goes; turn it
                 off where the account is set up already. Default: True.
@@ -131,7 +135,11 @@ class SdApi(Construct):
             faults.check_has(
                 name, bucket, "bucket_arn", "a bucket, such as an s3.Bucket", optional=True
             )
-        faults.check_has("encryption_key", encryption_key, "key_arn", _KEY_HINT, optional=True)
+        for name, key in (
+            ("encryption_key", encryption_key),
+            ("log_encryption_key", log_encryption_key),
+        ):
+            faults.check_has(name, key, "key_arn", _KEY_HINT, optional=True)
         faults.check_type(
             "throttle", throttle, Throttle, "a Throttle, such as Throttle(burst=9)", optional=True
         )
@@ -196,6 +204,7 @@ class SdApi(Construct):
             routes=self.routes.lazy_json(),
             key=encryption_key,
             log_retention=log_retention,
+            log_key=log_encryption_key,
         )
         self.handler = handler.function
         self.handler_log_group = handler.log_group
@@ -208,6 +217,7 @@ class SdApi(Construct):
             quota=quota,
             stage_name=stage_name,
             log_retention=log_retention,
+            log_key=log_encryption_key,
             account_log_role=account_log_role,
         )
         self.rest_api = front.rest_api

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+from aws_cdk import Stack
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from .._acknowledge import acknowledge
+from .addon import Addon, PodIdentity
+from .interface import AnyCluster
 from .pod_identity import pod_role
+from .recommended_addons import ON_EVERY_NODE
 from .versions import VERSIONS
 
-_ON_EVERY_NODE = ("eks-pod-identity-agent", "vpc-cni", "kube-proxy")
-"""Daemon sets, without which a node is not ready. They are made before the first node."""
-
-ADDON_NAMES = tuple(name for name, _ in VERSIONS.addons)
+_REASONS = {
+    "AmazonEKS_CNI_Policy": (
+        "The VPC CNI plugin's documented policy. It is on the plugin's own role, so that nodes and "
+        "other pods do not have it."
+    ),
+    "CloudWatchAgentServerPolicy": (
+        "The documented policy of the CloudWatch agent: to write metrics, logs and traces, which "
+        "have no narrower resource. It is on the agent's own role."
+    ),
+}
 
 
 class Addons(Construct):
@@ -26,12 +36,7 @@ class Addons(Construct):
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        cluster: eks.Cluster,
-        versions: Mapping[str, str],
+        self, scope: Construct, id: str, *, cluster: AnyCluster, addons: Sequence[Addon]
     ) -> None:
         """Make the add-ons.
 
@@ -39,46 +44,65 @@ class Addons(Construct):
             scope: Parent construct.
             id: Identifier in the parent.
             cluster: Cluster that gets them.
-            versions: Versions to use instead of those in the table.
+            addons: Which ones.
         """
         super().__init__(scope, id)
-        network_role = pod_role(
+        self.by_name = {addon.name: self._create(cluster, addon) for addon in addons}
+        agent = self.by_name.get("eks-pod-identity-agent")
+        for addon in addons:
+            # The agent hands the others their credentials.
+            if agent is not None and addon.pod_identity is not None:
+                self.by_name[addon.name].node.add_dependency(agent)
+
+    def _create(self, cluster: AnyCluster, addon: Addon) -> eks.CfnAddon:
+        id = "".join(part.capitalize() for part in addon.name.replace("_", "-").split("-"))
+        identity = addon.pod_identity
+        return eks.CfnAddon(
             self,
-            "NetworkRole",
-            description="VPC CNI plugin",
+            id,
+            cluster_name=cluster.cluster_name,
+            addon_name=addon.name,
+            addon_version=addon.version or VERSIONS.addon(addon.name),
+            configuration_values=(
+                Stack.of(self).to_json_string(addon.configuration) if addon.configuration else None
+            ),
+            pod_identity_associations=(
+                None
+                if identity is None
+                else [
+                    eks.CfnAddon.PodIdentityAssociationProperty(
+                        role_arn=self._role(f"{id}Role", cluster, addon.name, identity).role_arn,
+                        service_account=identity.service_account,
+                    )
+                ]
+            ),
+            resolve_conflicts="OVERWRITE",
+        )
+
+    def _role(self, id: str, cluster: AnyCluster, name: str, identity: PodIdentity) -> iam.IRole:
+        if identity.role is not None:
+            return identity.role
+        role = pod_role(
+            self,
+            id,
+            cluster=cluster,
+            namespace=None,
+            service_account=identity.service_account,
+            description=f"Add-on {name}",
             managed_policies=[
-                iam.ManagedPolicy.from_aws_managed_policy_name("AmazonEKS_CNI_Policy")
+                iam.ManagedPolicy.from_aws_managed_policy_name(policy)
+                for policy in identity.managed_policies
             ],
         )
         acknowledge(
-            network_role,
+            role,
             {
-                "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonEKS_CNI_Policy]": (  # noqa: E501
-                    "The VPC CNI plugin's documented policy. It is on the plugin's own role, so "
-                    "that nodes and other pods do not have it."
-                )
+                f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]": reason
+                for policy, reason in _REASONS.items()
+                if policy in identity.managed_policies
             },
         )
-        associations = {
-            "vpc-cni": [
-                eks.CfnAddon.PodIdentityAssociationProperty(
-                    role_arn=network_role.role_arn, service_account="aws-node"
-                )
-            ]
-        }
-        self.by_name: dict[str, eks.CfnAddon] = {}
-        for name, version in VERSIONS.addons:
-            self.by_name[name] = eks.CfnAddon(
-                self,
-                "".join(part.capitalize() for part in name.split("-")),
-                cluster_name=cluster.cluster_name,
-                addon_name=name,
-                addon_version=versions.get(name, version),
-                pod_identity_associations=associations.get(name),
-                resolve_conflicts="OVERWRITE",
-            )
-        # The agent hands the plugin its credentials.
-        self.by_name["vpc-cni"].node.add_dependency(self.by_name["eks-pod-identity-agent"])
+        return role
 
     def surround(self, nodegroup: eks.Nodegroup) -> None:
         """Order the add-ons around the first nodes.
@@ -88,7 +112,7 @@ class Addons(Construct):
                 nodes to become active on.
         """
         for name, addon in self.by_name.items():
-            if name in _ON_EVERY_NODE:
+            if name in ON_EVERY_NODE:
                 nodegroup.node.add_dependency(addon)
             else:
                 addon.node.add_dependency(nodegroup)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration, Stack
-from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from .._acknowledge import acknowledge, acknowledge_wildcards
 from .chart import install_chart
-from .karpenter_policy import controller_documents
+from .interface import AnyCluster
+from .karpenter_policy import controller_documents, wildcard_resources
 from .pod_identity import associate_role, pod_role
 from .versions import VERSIONS
 
@@ -30,6 +32,17 @@ _NOTICES = {
         "EC2 Capacity Reservation Instance Interruption Warning",
     ),
 }
+
+_READS = (
+    "As in Karpenter's reference template: these actions only read. Most have no resource to name, "
+    "images and instance profiles are looked up by name, and the zonal shift of no other cluster "
+    "can be read."
+)
+_LAUNCHES = (
+    "As in Karpenter's reference template: EC2 names what a launch makes only then, and a launch "
+    "uses images, subnets and security groups that node classes choose. What is made, tagged and "
+    "ended must have the tags of this cluster."
+)
 
 
 class InterruptionQueue(Construct):
@@ -80,7 +93,7 @@ class KarpenterController(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, cluster: eks.Cluster, gpu_node_role: iam.IRole
+        self, scope: Construct, id: str, *, cluster: AnyCluster, gpu_node_role: iam.IRole
     ) -> None:
         """Make them.
 
@@ -93,7 +106,14 @@ class KarpenterController(Construct):
         super().__init__(scope, id)
         stack = Stack.of(self)
         self.interruptions = InterruptionQueue(self, "Interruptions")
-        self.role = pod_role(self, "Role", description="Karpenter controller")
+        self.role = pod_role(
+            self,
+            "Role",
+            cluster=cluster,
+            namespace=_NAMESPACE,
+            service_account=_SERVICE_ACCOUNT,
+            description="Karpenter controller",
+        )
         documents = controller_documents(
             stack,
             cluster_name=cluster.cluster_name,
@@ -108,19 +128,12 @@ class KarpenterController(Construct):
                 policy_document=document,
                 roles=[self.role.role_name],
             )
-        acknowledge_wildcards(
-            self,
-            resources=[
-                statement["Resource"]
-                for document in documents.values()
-                if not isinstance(document, str)
-                for statement in document["Statement"]
-                if statement["Resource"].endswith("*")
-            ],
-            reason="As in Karpenter's reference template: these actions only read. Most have no "
-            "resource to name, images and instance profiles are looked up by name, and the zonal "
-            "shift of no other cluster can be read.",
-        )
+        for name, document in documents.items():
+            acknowledge_wildcards(
+                self,
+                resources=wildcard_resources(document),
+                reason=_LAUNCHES if name == "NodeLifecycle" else _READS,
+            )
         associate_role(
             self,
             "Association",
@@ -146,9 +159,9 @@ class Karpenter(Construct):
         scope: Construct,
         id: str,
         *,
-        cluster: eks.Cluster,
+        cluster: AnyCluster,
         gpu_node_role: iam.IRole,
-        nodegroup: eks.Nodegroup,
+        after: Sequence[IDependable],
     ) -> None:
         """Install Karpenter.
 
@@ -157,7 +170,7 @@ class Karpenter(Construct):
             id: Identifier in the parent.
             cluster: Cluster that gets it.
             gpu_node_role: Role that it passes to its nodes.
-            nodegroup: Nodes that the controller itself runs on.
+            after: What must exist first, such as nodes that the controller itself runs on.
         """
         super().__init__(scope, id)
         self.controller = KarpenterController(
@@ -171,7 +184,7 @@ class Karpenter(Construct):
             repository=f"{_REPOSITORY}/karpenter-crd",
             version=VERSIONS.karpenter,
             namespace=_NAMESPACE,
-            after=[nodegroup],
+            after=after,
         )
         self.chart = install_chart(
             self,
@@ -182,6 +195,8 @@ class Karpenter(Construct):
             version=VERSIONS.karpenter,
             namespace=_NAMESPACE,
             values={
+                # No feature gate: above all not nodeRepair, which is alpha. It would end a healthy
+                # GPU node each ten minutes where the node monitoring agent cannot see its GPU.
                 "settings": {
                     "clusterName": cluster.cluster_name,
                     "interruptionQueue": self.controller.interruptions.queue.queue_name,
@@ -200,5 +215,5 @@ class Karpenter(Construct):
                     },
                 },
             },
-            after=[self.custom_resources_chart, self.controller, nodegroup],
+            after=[self.custom_resources_chart, self.controller, *after],
         )

@@ -87,6 +87,26 @@ def controller_documents(
     }
 
 
+def wildcard_resources(document: Document | str) -> list[str]:
+    """Return the resources with a wildcard that a document allows.
+
+    Args:
+        document: One of the controller's documents. Of a JSON string they are not known.
+    """
+    if isinstance(document, str):
+        return []
+    resources = [
+        resource
+        for statement in document["Statement"]
+        for resource in (
+            [statement["Resource"]]
+            if isinstance(statement["Resource"], str)
+            else statement["Resource"]
+        )
+    ]
+    return [each for each in dict.fromkeys(resources) if each.endswith("*")]
+
+
 def _document(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from aws_cdk import aws_eks_v2 as eks
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from .chart import install_chart
+from .interface import AnyCluster
 from .manifest import apply_manifest, namespace
 from .pod_identity import associate_role, pod_role
 from .versions import VERSIONS
 
 _NAMESPACE = "keda"
 _SERVICE_ACCOUNT = "keda-operator"
+
+ANYWHERE: dict[str, Any] = {}
+"""Placement on any node that takes all pods; GPU nodes do not."""
+
+ON_SYSTEM_NODES: dict[str, Any] = {
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": "karpenter.sh/nodepool", "operator": "DoesNotExist"}
+                        ]
+                    }
+                ]
+            }
+        }
+    }
+}
+"""Placement on nodes that Karpenter does not end, as Karpenter's own."""
 
 
 class Keda(Construct):
@@ -25,7 +49,13 @@ class Keda(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, cluster: eks.Cluster, nodegroup: eks.Nodegroup
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        cluster: AnyCluster,
+        placement: Mapping[str, Any],
+        after: Sequence[IDependable],
     ) -> None:
         """Install KEDA.
 
@@ -33,10 +63,18 @@ class Keda(Construct):
             scope: Parent construct.
             id: Identifier in the parent.
             cluster: Cluster that gets it.
-            nodegroup: Nodes that it runs on.
+            placement: Values of the chart that say on which nodes it runs.
+            after: What must exist first, such as these nodes.
         """
         super().__init__(scope, id)
-        self.operator_role = pod_role(self, "OperatorRole", description="KEDA operator")
+        self.operator_role = pod_role(
+            self,
+            "OperatorRole",
+            cluster=cluster,
+            namespace=_NAMESPACE,
+            service_account=_SERVICE_ACCOUNT,
+            description="KEDA operator",
+        )
         association = associate_role(
             self,
             "OperatorAssociation",
@@ -45,11 +83,12 @@ class Keda(Construct):
             service_account=_SERVICE_ACCOUNT,
             role=self.operator_role,
         )
-        self.namespace_manifest = apply_manifest(
+        self.namespace_manifest: eks.KubernetesManifest = apply_manifest(
             self,
             "Namespace",
             cluster=cluster,
-            resource=namespace(_NAMESPACE, pod_security="baseline"),
+            # The chart gives all its pods the security context that this asks for.
+            resource=namespace(_NAMESPACE, pod_security="restricted"),
         )
         self.chart = install_chart(
             self,
@@ -59,14 +98,38 @@ class Keda(Construct):
             repository="https://kedacore.github.io/charts",
             version=VERSIONS.keda,
             namespace=_NAMESPACE,
-            values={
-                # The second one takes over when the node of the first goes.
-                "operator": {"replicaCount": 2},
-                "serviceAccount": {"operator": {"create": True, "name": _SERVICE_ACCOUNT}},
-                "image": {"pullPolicy": "IfNotPresent"},
-                "priorityClassName": "system-cluster-critical",
-                "logging": {"operator": {"format": "json"}},
-                "prometheus": {"operator": {"enabled": True}},
-            },
-            after=[self.namespace_manifest, association, nodegroup],
+            values={**_VALUES, **placement},
+            after=[self.namespace_manifest, association, *after],
         )
+
+
+def _resources(*, cpu: str, memory: str, limit: str) -> dict[str, Any]:
+    # Helm lays values over the chart's own: its limit of one CPU stays.
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
+
+
+_VALUES: dict[str, Any] = {
+    # The second one takes over when the node of the first goes.
+    "operator": {"replicaCount": 2},
+    "podDisruptionBudget": {"operator": {"maxUnavailable": 1}},
+    "topologySpreadConstraints": {
+        "operator": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"app": "keda-operator"}},
+            }
+        ]
+    },
+    "resources": {
+        "operator": _resources(cpu="100m", memory="128Mi", limit="1Gi"),
+        "metricServer": _resources(cpu="100m", memory="128Mi", limit="1Gi"),
+        "webhooks": _resources(cpu="10m", memory="32Mi", limit="128Mi"),
+    },
+    "serviceAccount": {"operator": {"create": True, "name": _SERVICE_ACCOUNT}},
+    "image": {"pullPolicy": "IfNotPresent"},
+    "priorityClassName": "system-cluster-critical",
+    "logging": {"operator": {"format": "json"}},
+    "prometheus": {"operator": {"enabled": True}},
+}

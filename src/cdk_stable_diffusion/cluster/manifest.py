@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct, IDependable
 
@@ -18,6 +19,7 @@ def apply_manifest(
     cluster: AnyCluster,
     resource: Mapping[str, Any],
     after: Sequence[IDependable] = (),
+    removal_policy: RemovalPolicy | None = None,
 ) -> eks.KubernetesManifest:
     """Apply one Kubernetes resource.
 
@@ -31,6 +33,8 @@ def apply_manifest(
         cluster: Cluster that gets the resource.
         resource: The resource. Its values may hold string tokens.
         after: What must exist first. On deletion, these go after the resource.
+        removal_policy: Whether the resource stays when it is no longer in a stack. Default: it is
+            deleted.
 
     Returns:
         The manifest.
@@ -42,6 +46,7 @@ def apply_manifest(
         manifest=[dict(resource)],
         overwrite=True,
         prune=False,
+        removal_policy=removal_policy,
     )
     if after:
         manifest.node.add_dependency(*after)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
+
+from .._acknowledge import acknowledge, acknowledge_own_policy
 
 
 def create_vpc(scope: Construct, id: str, *, availability_zones: int, nat_gateways: int) -> ec2.Vpc:
     """Make a VPC with public and private subnets.
 
-    Models and container image layers come from S3, so the VPC has a gateway endpoint for it, which
-    costs nothing and keeps that traffic off the NAT gateway. Rejected and accepted flows are logged
-    for a month.
+    Rejected and accepted flows are logged for a month. The default security group, which resources
+    that name none would share, allows nothing.
 
     Args:
         scope: Parent construct.
@@ -29,6 +31,7 @@ def create_vpc(scope: Construct, id: str, *, availability_zones: int, nat_gatewa
         id,
         max_azs=availability_zones,
         nat_gateways=nat_gateways,
+        restrict_default_security_group=True,
         subnet_configuration=[
             ec2.SubnetConfiguration(
                 name="Public",
@@ -40,9 +43,6 @@ def create_vpc(scope: Construct, id: str, *, availability_zones: int, nat_gatewa
                 name="Private", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=19
             ),
         ],
-        gateway_endpoints={
-            "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
-        },
     )
     flow_logs = logs.LogGroup(
         vpc,
@@ -50,5 +50,36 @@ def create_vpc(scope: Construct, id: str, *, availability_zones: int, nat_gatewa
         retention=logs.RetentionDays.ONE_MONTH,
         removal_policy=RemovalPolicy.DESTROY,
     )
-    vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
+    role = iam.Role(
+        vpc,
+        "FlowLogRole",
+        description="VPC flow logs",
+        assumed_by=iam.ServicePrincipal(
+            "vpc-flow-logs.amazonaws.com",
+            # For flow logs of this account only.
+            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(vpc).account}},
+        ),
+    )
+    acknowledge_own_policy(role)
+    vpc.add_flow_log(
+        "FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs, role)
+    )
+    acknowledge(
+        flow_logs,
+        {
+            "NIST.800.53.R5-CloudWatchLogGroupEncrypted": (
+                "CloudWatch Logs encrypts it with a key of its own. Flow logs have addresses and "
+                "no content; a VPC of yours, with vpc=..., logs under a key of yours."
+            )
+        },
+    )
+    acknowledge(
+        vpc,
+        {
+            "NIST.800.53.R5-VPCNoUnrestrictedRouteToIGW": (
+                "NAT gateways need it. Nothing else is in the public subnets, and they give no "
+                "public addresses."
+            ),
+        },
+    )
     return vpc

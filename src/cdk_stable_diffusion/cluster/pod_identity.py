@@ -15,25 +15,44 @@ def pod_role(
     scope: Construct,
     id: str,
     *,
+    cluster: AnyCluster,
+    namespace: str | None,
+    service_account: str,
     description: str,
     managed_policies: Sequence[iam.IManagedPolicy] = (),
 ) -> iam.Role:
-    """Make a role that EKS Pod Identity can hand to pods.
+    """Make a role that EKS Pod Identity can hand to the pods of one service account.
+
+    Pod Identity names the pod in session tags. The role asks for them, so that nobody who may make
+    an association can hand it to other pods.
 
     Args:
         scope: Parent construct.
         id: Identifier in the parent.
+        cluster: Cluster of the pods.
+        namespace: Namespace of the service account; None where an add-on chooses it.
+        service_account: Name of the service account.
         description: What the role is for.
         managed_policies: Policies to attach.
 
     Returns:
         The role.
     """
+    tags = {
+        "eks-cluster-name": cluster.cluster_name,
+        "kubernetes-service-account": service_account,
+        **({} if namespace is None else {"kubernetes-namespace": namespace}),
+    }
+    pods = iam.ServicePrincipal(
+        "pods.eks.amazonaws.com",
+        conditions={
+            "StringEquals": {f"aws:RequestTag/{name}": value for name, value in tags.items()}
+        },
+    )
     return iam.Role(
         scope,
         id,
-        # Pod Identity passes the cluster, namespace and service account as session tags.
-        assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com").with_session_tags(),
+        assumed_by=pods.with_session_tags(),
         description=description,
         managed_policies=list(managed_policies),
     )

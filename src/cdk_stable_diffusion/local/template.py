@@ -18,6 +18,9 @@ LEFT_OUT: Mapping[str, str] = {
     "Custom::VpcRestrictDefaultSG": "part of the network",
     "AWS::ECR::*": "no container images needed for processes",
     "AWS::Lambda::LayerVersion": "kubectl and Helm for the cluster: 60 MB that nothing here uses",
+    "AWS::StepFunctions::*": "they build snapshots for nodes, of which there are none",
+    "Custom::StableDiffusionImageCache": "the snapshots that they build",
+    "AWS::IAM::Policy": "nothing here checks permissions, and some are for roles that are not here",
 }
 """Every resource type that is left out (patterns as in a shell), and why. Nothing else is."""
 
@@ -78,6 +81,7 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
         }
         _drop_dependencies(kept[name], gone)
         _drop_layers(kept[name])
+    gone_with_them = _names_in([resources[name] for name in gone]) - _names_in(kept)
     outputs = {}
     exports = {}
     for name, output in template.get("Outputs", {}).items():
@@ -87,7 +91,17 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
         elif isinstance(exported := output.get("Export", {}).get("Name"), str):
             exports[exported] = substitute
     return Reduced(
-        template={**copy.deepcopy(template), "Resources": kept, "Outputs": outputs},
+        template={
+            **copy.deepcopy(template),
+            # One that is looked up in Systems Manager would be looked up for nothing.
+            "Parameters": {
+                name: copy.deepcopy(parameter)
+                for name, parameter in template.get("Parameters", {}).items()
+                if name not in gone_with_them
+            },
+            "Resources": kept,
+            "Outputs": outputs,
+        },
         types=frozenset(resources[name]["Type"] for name in gone),
         manifests={
             name: patch(resources[name]["Properties"]["Manifest"])
@@ -185,6 +199,18 @@ class _Patch:
             if match[1] not in variables and name in self._gone:
                 yield MARK + name
         yield from self._substitutes(variables)
+
+
+def _names_in(value: Any) -> set[str]:
+    """Return every name that a value refers to."""
+    if isinstance(value, str):
+        return {match[1].partition(".")[0] for match in _VARIABLE.finditer(value)}
+    if isinstance(value, list):
+        return set().union(*map(_names_in, value))
+    if isinstance(value, dict):
+        own = {value["Ref"]} if isinstance(value.get("Ref"), str) else set()
+        return own.union(*map(_names_in, value.values()))
+    return set()
 
 
 def _sub_parts(argument: Any) -> tuple[str, dict[str, Any]]:

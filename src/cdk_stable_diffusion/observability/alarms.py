@@ -10,6 +10,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from .._acknowledge import acknowledge
+
 if TYPE_CHECKING:
     from ..api import SdApi
     from ..runtime import SdRuntime
@@ -142,5 +144,16 @@ class Alarms:
         )
         if self._actions:
             alarm.add_alarm_action(*self._actions)
+        else:
+            acknowledge(
+                alarm,
+                {
+                    "NIST.800.53.R5-CloudWatchAlarmAction": (
+                        "Nobody was named to be told. CloudWatch sends every change of an alarm's "
+                        "state to EventBridge, where an account can watch all of its alarms; "
+                        "SdObservability(alarm_actions=[...]) tells someone of these."
+                    )
+                },
+            )
         self.made.append(alarm)
         return alarm

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
+from .image_cache import ImageCache
 from .image_start import ImageStart
 from .model import Model
+from .pool import SdNodePool
 from .runtime import SdRuntime
 from .scaling import Scaling
 
 __all__ = [
     "Capacity",
+    "DisruptionBudget",
+    "DisruptionReason",
+    "DisruptionWindow",
     "GpuNodes",
+    "ImageCache",
     "ImageStart",
     "Model",
     "RuntimeImage",
     "Scaling",
+    "SdNodePool",
     "SdRuntime",
 ]

@@ -3,30 +3,112 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from .._validation import Faults, shown
+from .disk import DiskUse
 
 _FAMILY = re.compile(r"[a-z][a-z0-9-]*")
 
+_ARM = "its processors are ARM, and the image is for x86-64"
+_FRACTION = "its instances have a fraction of a GPU, and a pod needs a whole one"
+_XEN = "its instances are too old: they are not of the Nitro system"
+
 _UNFIT = {
     "g4ad": "its GPUs are AMD's, and the engine needs NVIDIA's",
-    "g5g": "its processors are ARM, and the image is for x86-64",
-    "p6e-gb200": "its processors are ARM, and the image is for x86-64",
-    "g6f": "its instances have a fraction of a GPU, and a pod needs a whole one",
-    "gr6f": "its instances have a fraction of a GPU, and a pod needs a whole one",
+    **dict.fromkeys(("g5g", "p6e-gb200", "p6e-gb300"), _ARM),
+    **dict.fromkeys(("g6f", "gr6f"), _FRACTION),
+    **dict.fromkeys(("g2", "g3", "g3s", "p2", "p3"), _XEN),
 }
 
-_GPU_MEBIBYTES = {
-    "g4dn": 16_384,
-    "g5": 22_888,
-    "g6": 22_888,
-    "gr6": 22_888,
-    "g6e": 45_776,
-    "g7": 32_768,
-    "g7e": 98_304,
+_TYPES: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {
+    "g4dn": (
+        16_384,
+        ((1, 4, 125), (1, 8, 225), (1, 16, 225), (1, 32, 900), (1, 64, 900), (4, 48, 900)),
+    ),
+    "g5": (
+        22_888,
+        (
+            *((1, 4, 250), (1, 8, 450), (1, 16, 600), (1, 32, 900), (1, 64, 1_900)),
+            *((4, 48, 3_800), (4, 96, 3_800), (8, 192, 7_600)),
+        ),
+    ),
+    "g6": (
+        22_888,
+        (
+            *((1, 4, 250), (1, 8, 450), (1, 16, 600), (1, 32, 900), (1, 64, 1_880)),
+            *((4, 48, 3_760), (4, 96, 3_760), (8, 192, 7_520)),
+        ),
+    ),
+    "gr6": (22_888, ((1, 16, 600), (1, 32, 900))),
+    "g6e": (
+        45_776,
+        (
+            *((1, 4, 250), (1, 8, 450), (1, 16, 600), (1, 32, 900), (1, 64, 1_900)),
+            *((4, 48, 3_800), (4, 96, 3_800), (8, 192, 7_600)),
+        ),
+    ),
+    "g7": (
+        32_768,
+        (
+            *((1, 8, 440), (1, 16, 875), (1, 32, 930)),
+            *((2, 48, 1_900), (4, 96, 3_800), (8, 192, 7_600)),
+        ),
+    ),
+    "g7e": (
+        98_304,
+        (
+            *((1, 8, 1_900), (1, 16, 1_900), (1, 32, 1_900)),
+            *((2, 48, 3_800), (4, 96, 7_600), (8, 192, 15_200)),
+        ),
+    ),
+    "p3dn": (32_768, ((8, 96, 1_800),)),
+    "p4d": (40_960, ((8, 96, 8_000),)),
+    "p4de": (81_920, ((8, 96, 8_000),)),
+    "p5": (81_920, ((1, 16, 3_800), (8, 192, 30_400))),
+    "p5e": (144_384, ((8, 192, 30_400),)),
+    "p5en": (144_384, ((8, 192, 30_400),)),
+    "p6-b200": (183_359, ((8, 192, 30_400),)),
+    "p6-b300": (275_040, ((8, 192, 30_400),)),
 }
-"""Memory of one GPU, as Karpenter knows it. Families that are not here are not judged by it."""
+"""Memory of one GPU in MiB, and GPUs, vCPUs and gigabytes of local disk of each instance type.
+
+From the labels that Karpenter 1.14 gives them ("Instance types" in its reference), without bare
+metal. Families that are not here are not judged.
+"""
+
+_IN_AUTO_MODE = frozenset(
+    "g4dn g5 g6 gr6 g6e g7e p3dn p4d p4de p5 p5e p5en p6-b200 p6-b300".split()
+)
+"""Families with NVIDIA GPUs and x86-64 in "EKS Auto Mode supported instance reference"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What an instance must be.
+
+    Attributes:
+        families: The families to choose from.
+        gpus: Number of its GPUs.
+        gpu_gibibytes: Memory that each of them must have.
+        vcpus: Most vCPUs.
+        local_disks: What is needed of their local disks, or None where those are not used.
+    """
+
+    families: Sequence[str]
+    gpus: int
+    gpu_gibibytes: int
+    vcpus: int
+    local_disks: DiskUse | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Type:
+    gpus: int
+    gpu_mebibytes: int
+    vcpus: int
+    gigabytes: int
 
 
 def check_families(faults: Faults, families: Sequence[str]) -> bool:
@@ -58,22 +140,92 @@ def check_families(faults: Faults, families: Sequence[str]) -> bool:
     return len(faults.messages) == before
 
 
-def check_gpu_memory(faults: Faults, families: Sequence[str], gibibytes: int) -> None:
-    """Check that some family has GPUs with so much memory.
+def check_instances(faults: Faults, needs: Needs) -> None:
+    """Check that some instance type meets every need at once, or say which one to ease.
 
     Args:
         faults: Where to record what is wrong.
-        families: The families.
-        gibibytes: Memory that a GPU must have.
+        needs: What an instance must be.
     """
-    if any(family not in _GPU_MEBIBYTES for family in families):
+    if any(family not in _TYPES for family in needs.families):
         return
-    most = max(_GPU_MEBIBYTES[family] for family in families)
+    types = [
+        _Type(gpus=gpus, gpu_mebibytes=mebibytes, vcpus=vcpus, gigabytes=gigabytes)
+        for mebibytes, sizes in (_TYPES[family] for family in needs.families)
+        for gpus, vcpus, gigabytes in sizes
+    ]
     faults.check(
-        gibibytes * 1_024 <= most,
-        f"min_gpu_memory_gibibytes is {gibibytes}: at most {most // 1_024} with the families "
-        f"{', '.join(families)}",
+        any(all(met(each) for met in _conditions(needs).values()) for each in types),
+        f"no instance type of {', '.join(needs.families)} has {_what(needs)}: "
+        f"{_what_would_do(types, needs)}",
     )
+
+
+def in_auto_mode(families: Iterable[str]) -> bool:
+    """Tell whether EKS Auto Mode has one of the families, as far as is known.
+
+    Args:
+        families: The families.
+    """
+    return any(family in _IN_AUTO_MODE or family not in _TYPES for family in families)
+
+
+def _conditions(needs: Needs) -> dict[str, Callable[[_Type], bool]]:
+    """Return a condition for each argument that could be eased."""
+    conditions: dict[str, Callable[[_Type], bool]] = {
+        "gpus_per_node": lambda each: each.gpus == needs.gpus,
+        "min_gpu_memory_gibibytes": lambda each: each.gpu_mebibytes >= needs.gpu_gibibytes * 1_024,
+        "max_vcpus": lambda each: each.vcpus <= needs.vcpus,
+    }
+    disks = needs.local_disks
+    if disks is not None:
+        conditions["model_cache_gibibytes"] = lambda each: (
+            each.gigabytes >= disks.local_disk_gigabytes(pods=each.gpus)
+        )
+    return conditions
+
+
+def _what(needs: Needs) -> str:
+    noun = "GPU" if needs.gpus == 1 else "GPUs"
+    disks = ""
+    if needs.local_disks is not None:
+        disks = f", {needs.local_disks.local_disk_gigabytes(pods=needs.gpus)} GB of local disks"
+    return (
+        f"{needs.gpus} {noun} of {needs.gpu_gibibytes} GiB{disks} and at most {needs.vcpus} vCPUs"
+    )
+
+
+def _what_would_do(types: Sequence[_Type], needs: Needs) -> str:
+    conditions = _conditions(needs)
+    would_do = []
+    for eased in conditions:
+        others = [
+            each for each in types if all(conditions[n](each) for n in conditions if n != eased)
+        ]
+        if others and (value := _value_for(eased, others, needs)):
+            would_do.append(f"{eased} {value}")
+    if would_do:
+        return f"{' or '.join(would_do)} would do"
+    counts = ", ".join(str(count) for count in sorted({each.gpus for each in types}))
+    memory = max(each.gpu_mebibytes for each in types) // 1_024
+    return f"there are instances with {counts} GPUs, of {memory} GiB at most"
+
+
+def _value_for(argument: str, types: Sequence[_Type], needs: Needs) -> str:
+    """Return a value of one argument by which an instance type would do; none if there is none."""
+    match argument:
+        case "gpus_per_node":
+            return " or ".join(str(count) for count in sorted({each.gpus for each in types}))
+        case "min_gpu_memory_gibibytes":
+            return str(max(each.gpu_mebibytes for each in types) // 1_024)
+        case "max_vcpus":
+            return str(min(each.vcpus for each in types))
+        case _:
+            assert needs.local_disks is not None
+            cache = needs.local_disks.largest_model_cache_gibibytes(
+                pods=needs.gpus, gigabytes=max(each.gigabytes for each in types)
+            )
+            return str(cache) if cache else ""
 
 
 def _as_tuple(families: object) -> str:

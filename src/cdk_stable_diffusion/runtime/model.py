@@ -28,8 +28,9 @@ class Model:
         """Serve these models only, loaded before the first request.
 
         Args:
-            *names: Names of the models, as in the model bucket. Requests for them go to no other
-                runtime.
+            *names: Names of the models, as in the model bucket or, with
+                `RuntimeImage.from_package(models=...)`, in the image. Requests for them go to no
+                other runtime.
 
         Returns:
             The choice.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from functools import partial
+import math
+from dataclasses import replace
 
 from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_eks_v2 as eks
@@ -13,33 +12,34 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .._acknowledge import acknowledge_wildcards
-from .._validation import A_WHOLE_NUMBER, Faults, is_token
+from .._acknowledge import acknowledge_own_policy, acknowledge_wildcards
 from ..api import SdApi
 from ..api.marks import mark
-from ..api.routes import RouteRegistry
-from ..cluster import SdEksCluster
-from ..cluster.manifest import apply_manifest
+from ..cluster import Priority, RuntimeCluster
 from ..cluster.pod_identity import associate_role, pod_role
 from ..contract.environment import AgentEnvironment
-from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
-from .gpu_nodes import GpuNodes
+from .arguments import check_runtime, disk_use
+from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
+from .image_cache import ImageCache
 from .model import Model
-from .node_pool import node_class, node_pool
+from .named_manifest import apply_named_manifest
+from .naming import kebab_case
+from .own_cache import create_cache
 from .permissions import agent_statements, scaler_statements
+from .pool import OwnNodePool, SdNodePool
 from .scaling import Scaling
-from .seconds import check_seconds, whole_seconds
-from .timing import LEASE_SECONDS, MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
+from .seconds import whole_seconds
+from .timing import LEASE_SECONDS, Timing
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
 _DEAD_LETTER_DAYS = 14
-_MAX_RECEIVE_COUNT = 999
-_MAX_MODEL_CACHE_GIBIBYTES = 10_000
 
 FEWER_GPUS_WARNING = "cdk-stable-diffusion:fewer-gpus-than-pods"
+NOT_IN_CACHE_WARNING = "cdk-stable-diffusion:image-not-in-cache"
 
 
 class SdRuntime(Construct):
@@ -48,6 +48,8 @@ class SdRuntime(Construct):
     Tasks reach the queue by a filter on the API's request topic. KEDA sets the number of pods by
     the depth of the queue, and Karpenter launches and ends the nodes for them. An idle runtime has
     no pod and no node unless `Scaling.min_replicas` says so.
+
+    It has nodes of its own, or shares those of an `SdNodePool` with other runtimes.
 
     Example:
         >>> SdRuntime(  # doctest: +SKIP
@@ -59,7 +61,9 @@ class SdRuntime(Construct):
         cluster: Where its pods run.
         model: Which models it serves.
         scaling: How it follows its queue.
-        nodes: Which nodes it may launch.
+        priority: Which runtime's pods go first where there are too few GPUs.
+        pool: Its nodes.
+        image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
         queue: Its tasks.
         dead_letter_queue: Tasks that failed time after time, and what was no task.
@@ -69,17 +73,19 @@ class SdRuntime(Construct):
         image_uri: Its container image.
         service_account: Manifest of the service account.
         deployment: Manifest of the pods.
+        pod_disruption_budget: Manifest of how many pods may be evicted at a time. None with spot
+            instances and for one pod, where it would help nobody.
         trigger_authentication: Manifest by which KEDA reads the queue.
         scaled_object: Manifest by which KEDA scales the pods.
-        node_class: Manifest of what its nodes are.
-        node_pool: Manifest of when it has nodes.
     """
 
     name: str
-    cluster: SdEksCluster
+    cluster: RuntimeCluster
     model: Model
     scaling: Scaling
-    nodes: GpuNodes
+    priority: Priority
+    pool: SdNodePool
+    image_cache: ImageCache | None
     timing: Timing
     queue: sqs.Queue
     dead_letter_queue: sqs.Queue
@@ -89,10 +95,9 @@ class SdRuntime(Construct):
     image_uri: str
     service_account: eks.KubernetesManifest
     deployment: eks.KubernetesManifest
+    pod_disruption_budget: eks.KubernetesManifest | None
     trigger_authentication: eks.KubernetesManifest
     scaled_object: eks.KubernetesManifest
-    node_class: eks.KubernetesManifest
-    node_pool: eks.KubernetesManifest
 
     def __init__(
         self,
@@ -100,13 +105,14 @@ class SdRuntime(Construct):
         id: str,
         *,
         api: SdApi,
-        cluster: SdEksCluster,
+        cluster: RuntimeCluster,
         model: Model,
         name: str | None = None,
         longest_task: Duration | None = None,
         max_receive_count: int = 3,
         scaling: Scaling | None = None,
-        nodes: GpuNodes | None = None,
+        priority: Priority = Priority.NORMAL,
+        nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
     ) -> None:
@@ -127,34 +133,44 @@ class SdRuntime(Construct):
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
                 to 999. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
-            nodes: Which nodes it may launch. Default: `GpuNodes()`.
+            priority: Whether its pods go before or after those of other runtimes where there are
+                too few GPUs. Default: `Priority.NORMAL`.
+            nodes: Which nodes it may launch for itself, or a pool that it shares with other
+                runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
-            model_cache_gibibytes: Space for models on a node's local disks. Default: 100.
+            model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
 
         Raises:
             ValueError: Naming every argument that is wrong, also where another runtime already
                 has the name or a model.
         """
-        self.name = _kebab_case(id) if name is None else name
+        self.name = kebab_case(id) if name is None else name
         self.cluster = cluster
         self.model = model
         self.scaling = Scaling() if scaling is None else scaling
-        self.nodes = GpuNodes() if nodes is None else nodes
-        self._check(
+        self.priority = priority
+        nodes = GpuNodes() if nodes is None else nodes
+        image = RuntimeImage.from_package() if image is None else image
+        check_runtime(
+            scope=scope,
             where=f"SdRuntime {scope.node.path}/{id}",
+            name=self.name,
             api=api,
             cluster=cluster,
+            model=model,
             longest_task=longest_task,
             max_receive_count=max_receive_count,
+            scaling=self.scaling,
+            priority=priority,
+            nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
         )
         super().__init__(scope, id)
-        self._warn_of_few_gpus()
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
-        self.role = self._create_role(api)
+        self.role = self._create_role(api, image)
         self.association = associate_role(
             self,
             "Association",
@@ -163,7 +179,7 @@ class SdRuntime(Construct):
             service_account=self.name,
             role=self.role,
         )
-        self.image_uri = (image or RuntimeImage.from_package())._bind(self)
+        self.image_uri = image._bind(self)
         environment = AgentEnvironment(
             queue_url=self.queue.queue_url,
             dead_letter_queue_url=self.dead_letter_queue.queue_url,
@@ -178,85 +194,40 @@ class SdRuntime(Construct):
             drain_seconds=self.timing.drain_seconds,
             max_receive_count=max_receive_count,
             model_cache_directory=MODEL_CACHE_DIRECTORY,
-            model_cache_bytes=model_cache_gibibytes * 1024**3,
+            model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
         ).to_environment()
-        # Kubernetes evicts a pod that reaches the limit, so the agent's own one is lower.
-        limit_gibibytes = model_cache_gibibytes + max(1, model_cache_gibibytes // 10)
-        self._create_nodes(cluster, local_disk_gibibytes=limit_gibibytes)
-        self._create_workload(cluster, environment, limit_gibibytes)
+        use = disk_use(image, model_cache_gibibytes)
+        self.image_cache = None
+        self.pool = nodes if isinstance(nodes, SdNodePool) else self._create_pool(nodes, image, use)
+        self.pool._keep_gpus(self.scaling.min_replicas)
+        self._keep_rights_while_draining()
+        self._warn_of_few_gpus()
+        self._warn_of_missing_image()
+        self._create_workload(environment, use)
         api.routes.announce(self)
 
-    def _check(
-        self,
-        *,
-        where: str,
-        api: SdApi,
-        cluster: SdEksCluster,
-        longest_task: Duration | None,
-        max_receive_count: int,
-        image: RuntimeImage | None,
-        model_cache_gibibytes: int,
-    ) -> None:
-        faults = Faults()
-        is_api = faults.check_type("api", api, SdApi, "an SdApi")
-        is_cluster = faults.check_type("cluster", cluster, SdEksCluster, "an SdEksCluster")
-        is_model = faults.check_type("model", self.model, Model, _model_hint(self.model))
-        faults.check_type("image", image, RuntimeImage, _image_hint(image), optional=True)
-        check_seconds(
-            faults, "longest_task", longest_task, least=MIN_TASK_SECONDS, most=MAX_TASK_SECONDS
-        )
-        if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
-            faults.check(
-                1 <= max_receive_count <= _MAX_RECEIVE_COUNT,
-                f"max_receive_count is {max_receive_count}: 1 to {_MAX_RECEIVE_COUNT}",
-            )
-        if faults.check_type("model_cache_gibibytes", model_cache_gibibytes, int, A_WHOLE_NUMBER):
-            faults.check(
-                1 <= model_cache_gibibytes <= _MAX_MODEL_CACHE_GIBIBYTES,
-                f"model_cache_gibibytes is {model_cache_gibibytes}: "
-                f"1 to {_MAX_MODEL_CACHE_GIBIBYTES}",
-            )
-        self._check_gpus(faults)
-        if faults.check_type("name", self.name, str, RUNTIME_NAME_SAYS):
-            is_name = not is_token(self.name) and is_runtime_name(self.name)
-            faults.check(is_name, f"name is {self.name!r}: {RUNTIME_NAME_SAYS}")
-            # The route and the name are taken before anything is made, so that a refusal of
-            # either comes with the other faults.
-            if is_name and is_api and is_model:
-                _claim(faults, partial(self._claim_route, api.routes))
-            if is_name and is_cluster:
-                _claim(faults, partial(cluster._reserve_runtime_name, self.name))
-        faults.raise_if_any(where)
-
-    def _check_gpus(self, faults: Faults) -> None:
-        is_scaling = faults.check_type(
-            "scaling", self.scaling, Scaling, "a Scaling, such as Scaling(max_replicas=3)"
-        )
-        is_nodes = faults.check_type(
-            "nodes", self.nodes, GpuNodes, "a GpuNodes, such as GpuNodes(max_gpus=3)"
-        )
-        if is_scaling and is_nodes and self.nodes.max_gpus is not None:
-            faults.check(
-                self.nodes.max_gpus >= self.scaling.min_replicas,
-                f"nodes.max_gpus is {self.nodes.max_gpus}: at least scaling.min_replicas, "
-                f"{self.scaling.min_replicas}, since each pod needs a GPU",
-            )
-
     def _warn_of_few_gpus(self) -> None:
-        gpus, pods = self.nodes.max_gpus, self.scaling.max_replicas
-        if gpus is not None and gpus < pods:
+        gpus, pods = self.pool.max_gpus, self.scaling.max_replicas
+        if gpus < pods:
             Annotations.of(self).add_warning_v2(
                 FEWER_GPUS_WARNING,
                 f"nodes.max_gpus is {gpus} and scaling.max_replicas {pods}: each pod needs a GPU, "
                 f"so that no more than {gpus} will run and the others wait in vain",
             )
 
-    def _claim_route(self, routes: RouteRegistry) -> None:
-        if self.model.runtime_class == DYNAMIC:
-            routes.add_dynamic(self.name)
-        else:
-            routes.add_static(self.name, self.model.names)
+    def _warn_of_missing_image(self) -> None:
+        """Warn of a shared cache without the image: pods would pull it, to a small volume."""
+        cache = self.pool.nodes.image_start.source
+        if cache is None or isinstance(cache, str):
+            return
+        resolve = Stack.of(self).resolve
+        if resolve(self.image_uri) not in [resolve(uri) for uri in cache.image_uris]:
+            Annotations.of(self).add_warning_v2(
+                NOT_IN_CACHE_WARNING,
+                f"the image is not in {cache.node.path}, from which the runtime's nodes start: "
+                "each of them pulls it; add it to the images of the ImageCache",
+            )
 
     def _create_queues(self, max_receive_count: int) -> None:
         self.dead_letter_queue = sqs.Queue(
@@ -308,13 +279,25 @@ class SdRuntime(Construct):
         api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
-    def _create_role(self, api: SdApi) -> iam.Role:
-        role = pod_role(self, "Role", description=f"Pods of the runtime {self.name}")
+    def _create_role(self, api: SdApi, image: RuntimeImage) -> iam.Role:
+        role = pod_role(
+            self,
+            "Role",
+            cluster=self.cluster.cluster,
+            namespace=self.cluster.namespace,
+            service_account=self.name,
+            description=f"Pods of the runtime {self.name}",
+        )
         statements = agent_statements(
-            api=api, queue=self.queue, dead_letter_queue=self.dead_letter_queue
+            api=api,
+            queue=self.queue,
+            dead_letter_queue=self.dead_letter_queue,
+            model=self.model,
+            image=image,
         )
         for statement in statements:
             role.add_to_policy(statement)
+        acknowledge_own_policy(role)
         acknowledge_wildcards(
             role,
             resources=[
@@ -324,109 +307,102 @@ class SdRuntime(Construct):
                 if resource.endswith("*")
             ],
             reason="The names of pictures and of models are known only when requests come: the "
-            "grant is on the objects of one bucket, and on those under models/ of the other.",
+            "grant for pictures is on the objects of one bucket, and that for models, if there is "
+            "one, on those under models/ of the other.",
         )
         return role
 
-    def _create_nodes(self, cluster: SdEksCluster, *, local_disk_gibibytes: int) -> None:
-        max_gpus = self.nodes.max_gpus
-        self.node_class = apply_manifest(
+    def _create_pool(self, nodes: GpuNodes, image: RuntimeImage, use: DiskUse) -> SdNodePool:
+        if nodes.image_start._needs_cache:
+            self.image_cache = create_cache(
+                self, "ImageCache", cluster=self.cluster, nodes=nodes, image=image
+            )
+            start = nodes.image_start._with_cache(self.image_cache)
+            nodes = replace(nodes, image_start=start)
+        gpus = self.scaling.max_replicas if nodes.max_gpus is None else nodes.max_gpus
+        return OwnNodePool(
             self,
-            "NodeClass",
-            cluster=cluster.cluster,
-            resource=node_class(
-                self.name,
-                nodes=self.nodes,
-                instance_profile=cluster.instance_profile.instance_profile_name,
-                subnet_ids=[subnet.subnet_id for subnet in cluster.vpc.private_subnets],
-                security_group_id=cluster.cluster.cluster_security_group_id,
-            ),
-            after=[cluster.karpenter_chart, cluster.node_access_entry],
-        )
-        self.node_pool = apply_manifest(
-            self,
-            "NodePool",
-            cluster=cluster.cluster,
-            resource=node_pool(
-                self.name,
-                nodes=self.nodes,
-                max_gpus=self.scaling.max_replicas if max_gpus is None else max_gpus,
-                local_disk_gibibytes=self.nodes.image_start._min_local_disk_gibibytes(
-                    local_disk_gibibytes
-                ),
-                grace_seconds=self.timing.node_grace_seconds,
-            ),
-            # On deletion, pods that are still drained with their nodes keep the role.
-            after=[self.node_class, self.association, self.role],
+            "Pool",
+            cluster=self.cluster,
+            name=self.name,
+            nodes=nodes,
+            # Karpenter launches only whole nodes.
+            max_gpus=math.ceil(gpus / nodes.gpus_per_node) * nodes.gpus_per_node,
+            use=use,
         )
 
-    def _create_workload(
-        self, cluster: SdEksCluster, environment: dict[str, str], limit_gibibytes: int
-    ) -> None:
+    def _keep_rights_while_draining(self) -> None:
+        """Delete the pool before the role, so that pods drained with their nodes have it still.
+
+        It is the node class that ends when the last node has ended. The NodePool is gone at once.
+        A pool of another stack cannot wait for the role: the runtime waits for the pool.
+        """
+        if Stack.of(self.pool).node.path == Stack.of(self).node.path:
+            self.pool.node_class.node.add_dependency(self.association, self.role)
+
+    def _create_workload(self, environment: dict[str, str], use: DiskUse) -> None:
+        cluster = self.cluster
         workload = Workload(name=self.name, namespace=cluster.namespace)
         region = Stack.of(self).region
-        self.service_account = apply_manifest(
+        self.service_account = apply_named_manifest(
             self,
             "ServiceAccount",
-            cluster=cluster.cluster,
+            cluster=cluster,
             resource=workload.service_account(),
-            after=[cluster.namespace_manifest],
+            after=cluster.before_pods,
         )
-        self.deployment = apply_manifest(
+        self.deployment = apply_named_manifest(
             self,
             "Deployment",
-            cluster=cluster.cluster,
+            cluster=cluster,
             resource=workload.deployment(
                 image=self.image_uri,
                 environment={**environment, "AWS_REGION": region},
+                pool=self.pool.name,
+                priority=self.priority,
                 grace_seconds=self.timing.pod_grace_seconds,
-                model_cache_limit_gibibytes=limit_gibibytes,
+                use=use,
             ),
             # The role with its policy, since a pod that starts without them would fail.
-            after=[self.service_account, self.association, self.role, self.node_pool],
+            after=[
+                *cluster.before_pods,
+                self.service_account,
+                self.association,
+                self.role,
+                self.pool.node_pool,
+            ],
         )
+        self.pod_disruption_budget = None
+        is_on_demand = self.pool.nodes.capacity is Capacity.ON_DEMAND
+        if is_on_demand and self.scaling.max_replicas > 1:
+            self.pod_disruption_budget = apply_named_manifest(
+                self,
+                "PodDisruptionBudget",
+                cluster=cluster,
+                resource=workload.pod_disruption_budget(),
+                # On deletion it goes first: without a Deployment it would allow no eviction.
+                after=[self.deployment],
+            )
         scaler_policy = iam.Policy(
             self,
             "ScalerPolicy",
             statements=scaler_statements(self.queue),
             roles=[cluster.keda_operator_role],
         )
-        self.trigger_authentication = apply_manifest(
+        acknowledge_own_policy(scaler_policy)
+        self.trigger_authentication = apply_named_manifest(
             self,
             "TriggerAuthentication",
-            cluster=cluster.cluster,
+            cluster=cluster,
             resource=workload.trigger_authentication(),
-            after=[cluster.keda_chart, cluster.namespace_manifest],
+            after=cluster.before_scaling,
         )
-        self.scaled_object = apply_manifest(
+        self.scaled_object = apply_named_manifest(
             self,
             "ScaledObject",
-            cluster=cluster.cluster,
+            cluster=cluster,
             resource=workload.scaled_object(
                 scaling=self.scaling, queue_url=self.queue.queue_url, region=region
             ),
             after=[self.deployment, self.trigger_authentication, scaler_policy],
         )
-
-
-def _claim(faults: Faults, claim: Callable[[], None]) -> None:
-    try:
-        claim()
-    except ValueError as refusal:
-        faults.check(False, str(refusal))
-
-
-def _model_hint(model: object) -> str:
-    name = model if isinstance(model, str) and is_model_name(model) else "sdxl"
-    return f"a Model, such as Model.static({name!r})"
-
-
-def _image_hint(image: object) -> str:
-    uri = image if isinstance(image, str) else "registry/name@sha256:..."
-    return f"a RuntimeImage, such as RuntimeImage.from_registry({uri!r})"
-
-
-def _kebab_case(id: str) -> str:
-    """Return an identifier such as ``SdxlTurbo`` as ``sdxl-turbo``."""
-    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3-\2\4", id)
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")

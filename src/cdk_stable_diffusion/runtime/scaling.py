@@ -25,8 +25,20 @@ class Scaling:
 
     within `min_replicas` and `max_replicas`. A pod that has n tasks to do answers the last of them
     after n x `seconds_per_image`, so with the defaults, 60 s and 5 s, a pod for every 12 tasks
-    answers the last within a minute. A smaller target buys more GPUs for the same work. The time
-    that a new node takes to start, some minutes, comes on top while the number of pods grows.
+    answers the last within a minute: 12 tasks have 1 pod, 13 have 2, 100 have 9, and from 109 on
+    there are 10. A smaller target buys more GPUs for the same work.
+
+    Growing: the first pod is asked for within 10 seconds, in which KEDA looks at an idle queue;
+    more are asked for every 15 seconds, each time at most twice as many as there are, or four more.
+    Kubernetes lets a tenth more tasks pass before it adds a pod to those that run. The time that a
+    new node takes to start, some minutes, comes on top.
+
+    Shrinking: once fewer pods have sufficed for `scale_down_stabilization`, at most half of them
+    end each minute; the last one ends when the queue has been empty, and no task running, for
+    `cooldown`. A node then stays for `GpuNodes.consolidate_after`. So with the defaults, 5 minutes
+    and 60 seconds, a GPU costs 6 minutes more after the last task.
+
+    While KEDA cannot read the queue, the number of pods stays as it is.
 
     Attributes:
         target_latency: Longest time from a request to its result once enough pods run, at least a
@@ -117,3 +129,12 @@ class Scaling:
     def tasks_per_replica(self) -> int:
         """How many tasks, waiting or running, one pod is for."""
         return max(1, math.floor(self.target_latency_seconds / self.seconds_per_image))
+
+    def replicas_for(self, tasks: int) -> int:
+        """Return how many pods KEDA asks for.
+
+        Args:
+            tasks: Tasks that wait or run.
+        """
+        wanted = math.ceil(tasks / self.tasks_per_replica)
+        return min(max(wanted, self.min_replicas), self.max_replicas)

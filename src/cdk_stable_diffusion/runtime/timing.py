@@ -52,7 +52,7 @@ class Timing:
 
     @property
     def node_grace_seconds(self) -> int:
-        """The node's grace period: the pod's + 60 s, and so less than 10 minutes.
+        """The least grace period of a node: the pod's + 60 s, and so less than 10 minutes.
 
         Karpenter kills a pod at once whose grace period is longer than its node's, and the
         function that deletes the pool has 15 minutes.

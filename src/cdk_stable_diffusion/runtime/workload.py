@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..cluster import Priority
 from ..contract.template import (
     AGENT_COMPONENT,
     AGENT_CONTAINER,
@@ -14,6 +15,8 @@ from ..contract.template import (
     COMPONENT_LABEL,
     RUNTIME_LABEL,
 )
+from .disk import TEMPORARY_GIBIBYTES, DiskUse
+from .node_class import POOL_LABEL
 from .node_pool import GPU_RESOURCE
 from .scaling import Scaling
 
@@ -22,9 +25,8 @@ MODEL_CACHE_DIRECTORY = "/var/cache/models"
 
 _USER = 10_001
 _TEMPORARY_DIRECTORY = "/tmp"
-_TEMPORARY_GIBIBYTES = 4
 _POLLING_SECONDS = 10
-_FAILED_READS_BEFORE_FALLBACK = 5
+_MOST_UNAVAILABLE = "25%"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,19 +67,24 @@ class Workload:
         *,
         image: str,
         environment: Mapping[str, str],
+        pool: str,
+        priority: Priority,
         grace_seconds: int,
-        model_cache_limit_gibibytes: int,
+        use: DiskUse,
     ) -> dict[str, Any]:
         """Return the Deployment.
 
         It has no `replicas`: KEDA sets them, and each deployment would set them back. Kubernetes
-        therefore starts with one pod, which KEDA takes away at once if there is nothing to do.
+        therefore starts with one pod, which KEDA takes away as soon as it knows the runtime if
+        there is nothing to do. A node may have been launched for it by then, and ends in turn.
 
         Args:
             image: Container image.
             environment: Environment variables of the agent.
+            pool: Name of the pool whose nodes it runs on.
+            priority: Which pods go first where there are too few GPUs.
             grace_seconds: Time for a pod to end its work.
-            model_cache_limit_gibibytes: Size at which Kubernetes would evict the pod.
+            use: What it needs of its node's disk.
         """
         return {
             "apiVersion": "apps/v1",
@@ -95,14 +102,17 @@ class Workload:
                     "spec": {
                         "serviceAccountName": self.name,
                         "automountServiceAccountToken": False,
+                        # No variables with the addresses of services, which the agent never calls.
+                        "enableServiceLinks": False,
+                        "priorityClassName": priority.class_name,
                         "terminationGracePeriodSeconds": grace_seconds,
-                        "nodeSelector": {RUNTIME_LABEL: self.name},
+                        "nodeSelector": {POOL_LABEL: pool},
                         "tolerations": [
                             {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
                             {
-                                "key": RUNTIME_LABEL,
+                                "key": POOL_LABEL,
                                 "operator": "Equal",
-                                "value": self.name,
+                                "value": pool,
                                 "effect": "NoSchedule",
                             },
                         ],
@@ -113,26 +123,17 @@ class Workload:
                             "fsGroup": _USER,
                             "seccompProfile": {"type": "RuntimeDefault"},
                         },
-                        "containers": [
-                            self._agent(
-                                image=image,
-                                environment=environment,
-                                local_disk_gibibytes=model_cache_limit_gibibytes
-                                + _TEMPORARY_GIBIBYTES,
-                            )
-                        ],
+                        "containers": [self._agent(image=image, environment=environment, use=use)],
                         "volumes": [
-                            _scratch("model-cache", gibibytes=model_cache_limit_gibibytes),
-                            _scratch("temporary", gibibytes=_TEMPORARY_GIBIBYTES),
+                            _scratch("model-cache", gibibytes=use.cache_limit_gibibytes),
+                            _scratch("temporary", gibibytes=TEMPORARY_GIBIBYTES),
                         ],
                     },
                 },
             },
         }
 
-    def _agent(
-        self, *, image: str, environment: Mapping[str, str], local_disk_gibibytes: int
-    ) -> dict[str, Any]:
+    def _agent(self, *, image: str, environment: Mapping[str, str], use: DiskUse) -> dict[str, Any]:
         return {
             "name": AGENT_CONTAINER,
             "image": image,
@@ -148,12 +149,13 @@ class Workload:
             "livenessProbe": _probe("/livez", period_seconds=10, failures=3),
             "readinessProbe": _probe("/readyz", period_seconds=5, failures=1),
             "resources": {
-                # Fits the smallest instances, 4 vCPU and 16 GiB, beside what runs on every node.
-                # No memory limit: the node is the pod's own, and its memory caches models.
+                # Fits the smallest instances, 4 vCPU and 16 GiB, beside what runs on every node;
+                # those with several GPUs have more for each. No memory limit: what is left on the
+                # node caches the files of models, and is given back when a pod needs it.
                 "requests": {
                     "cpu": "2",
                     "memory": "10Gi",
-                    "ephemeral-storage": f"{local_disk_gibibytes}Gi",
+                    "ephemeral-storage": f"{use.pod_gibibytes}Gi",
                 },
                 "limits": {GPU_RESOURCE: "1"},
             },
@@ -168,6 +170,26 @@ class Workload:
             ],
         }
 
+    def pod_disruption_budget(self) -> dict[str, Any]:
+        """Return the PodDisruptionBudget: nodes that are drained take a quarter of the pods each.
+
+        Only for on-demand nodes. There it keeps pods running while many nodes are drained at once,
+        such as those of one burst, which all expire at the same time. A spot instance goes two
+        minutes after its notice, whatever the budget: to hold back the notice from its pod would
+        only take from the time that the pod has to finish.
+        """
+        return {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": self._metadata(),
+            "spec": {
+                "selector": {"matchLabels": self.labels},
+                "maxUnavailable": _MOST_UNAVAILABLE,
+                # A pod that still loads its models, or never will, holds no node back.
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        }
+
     def trigger_authentication(self) -> dict[str, Any]:
         """Return the TriggerAuthentication: KEDA reads the queue with its operator's own role."""
         return {
@@ -179,6 +201,10 @@ class Workload:
 
     def scaled_object(self, *, scaling: Scaling, queue_url: str, region: str) -> dict[str, Any]:
         """Return the ScaledObject.
+
+        It has no `fallback`. While the queue cannot be read, the number of pods stays as it is
+        without one; with one of no replicas, KEDA takes the read that failed for an empty queue,
+        and ends all pods after the cooldown.
 
         Args:
             scaling: How to follow the queue.
@@ -199,12 +225,6 @@ class Workload:
                 "cooldownPeriod": scaling.cooldown_seconds,
                 "minReplicaCount": scaling.min_replicas,
                 "maxReplicaCount": scaling.max_replicas,
-                # While the queue cannot be read, busy pods stay and no GPU is launched blindly.
-                "fallback": {
-                    "failureThreshold": _FAILED_READS_BEFORE_FALLBACK,
-                    "replicas": scaling.min_replicas,
-                    "behavior": "currentReplicasIfHigher",
-                },
                 "advanced": {
                     "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _slowly(scaling)}}
                 },

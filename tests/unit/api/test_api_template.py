@@ -476,6 +476,51 @@ def test_a_key_of_ones_own_is_used_and_granted() -> None:
     assert grant["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
 
 
+LOG_KEY_ACTIONS = {
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:DescribeKey",
+}
+
+
+def test_logs_have_no_key_of_ones_own_by_default(template: Template) -> None:
+    template.resource_properties_count_is("AWS::Logs::LogGroup", {"KmsKeyId": Match.absent()}, 2)
+
+
+def test_a_key_of_ones_own_for_logs_lets_the_logs_of_the_account_use_it() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    SdApi(stack, "Api", log_encryption_key=kms.Key(stack, "Key"))
+    template = Template.from_stack(stack)
+    (key_id,) = template.find_resources("AWS::KMS::Key")
+    template.resource_properties_count_is(
+        "AWS::Logs::LogGroup", {"KmsKeyId": {"Fn::GetAtt": [key_id, "Arn"]}}, 2
+    )
+    key = only(template, "AWS::KMS::Key")["Properties"]
+    (grant,) = [each for each in key["KeyPolicy"]["Statement"] if each.get("Sid") == "EncryptLogs"]
+    assert set(grant["Action"]) == LOG_KEY_ACTIONS
+    assert grant["Principal"] == {
+        "Service": {"Fn::Join": ["", ["logs.", {"Ref": "AWS::Region"}, ".amazonaws.com"]]}
+    }
+    context = grant["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    assert "".join(str(part) for part in context["Fn::Join"][1]) == (
+        "arn:{'Ref': 'AWS::Partition'}:logs:{'Ref': 'AWS::Region'}:{'Ref': 'AWS::AccountId'}"
+        ":log-group:*"
+    )
+
+
+def test_an_imported_key_for_logs_is_left_as_it_is() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    key_arn = "arn:aws:kms:eu-west-1:111122223333:key/1"
+    SdApi(stack, "Api", log_encryption_key=kms.Key.from_key_arn(stack, "Key", key_arn))
+    template = Template.from_stack(stack)
+    template.resource_properties_count_is("AWS::Logs::LogGroup", {"KmsKeyId": key_arn}, 2)
+    template.resource_count_is("AWS::KMS::Key", 0)
+
+
 # Arguments and grants
 
 
@@ -502,6 +547,7 @@ def test_all_wrong_arguments_are_named_at_once() -> None:
         ("model_bucket", "models", "'models': a bucket"),
         ("output_lifecycle", 30, "30: a Duration"),
         ("encryption_key", "arn:x", "'arn:x': a key, such as a kms.Key"),
+        ("log_encryption_key", "arn:x", "'arn:x': a key, such as a kms.Key"),
         ("throttle", 5, "5: a Throttle"),
         ("quota", 5, "5: a Quota"),
         ("stage_name", 1, "1: 1 to 128 letters"),
@@ -555,28 +601,84 @@ def test_a_stage_name_must_be_known() -> None:
         SdApi(stack, "Api", stage_name=name.value_as_string)
 
 
-def test_a_backend_can_be_allowed_to_read_pictures() -> None:
+@pytest.fixture
+def backend() -> tuple[SdApi, cdk.aws_iam.Role, cdk.Stack]:
+    """An API with a key of its own, and a role in need of rights."""
+    stack = cdk.Stack(cdk.App(), "Stack")
+    api = SdApi(stack, "Api", encryption_key=kms.Key(stack, "Key"))
+    principal = cdk.aws_iam.ServicePrincipal("ec2.amazonaws.com")
+    return api, cdk.aws_iam.Role(stack, "Backend", assumed_by=principal), stack
+
+
+def granted(stack: cdk.Stack) -> dict[str, dict[str, Any]]:
+    """Every action that the backend was given, with its statement."""
+    return {
+        action: statement
+        for statement in statements(Template.from_stack(stack), "Backend")
+        for action in as_list(statement["Action"])
+    }
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_a_backend_can_be_allowed_to_read_pictures(
+    backend: tuple[SdApi, cdk.aws_iam.Role, cdk.Stack],
+) -> None:
+    api, role, stack = backend
+    api.grants.read_outputs(role).assert_success()
+    found = granted(stack)
+    assert set(found) == {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
+    bucket = stack.resolve(api.output_bucket.bucket_arn)
+    assert found["s3:GetObject"]["Resource"] == {"Fn::Join": ["", [bucket, "/*"]]}
+    assert found["s3:ListBucket"]["Resource"] == bucket
+
+
+def test_a_pipeline_can_be_allowed_to_publish_models_only_where_models_are(
+    backend: tuple[SdApi, cdk.aws_iam.Role, cdk.Stack],
+) -> None:
+    api, role, stack = backend
+    api.grants.write_models(role).assert_success()
+    found = granted(stack)
+    bucket = stack.resolve(api.model_bucket.bucket_arn)
+    assert set(found) == {
+        "s3:PutObject",
+        "s3:GetObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+        "s3:ListBucket",
+        "kms:GenerateDataKey",
+        "kms:Decrypt",
+    }
+    assert found["s3:PutObject"]["Resource"] == {"Fn::Join": ["", [bucket, "/models/*"]]}
+    assert found["s3:ListBucket"]["Resource"] == bucket
+    assert found["s3:ListBucket"]["Condition"] == {"StringLike": {"s3:prefix": "models/*"}}
+
+
+def test_no_key_is_granted_where_there_is_none() -> None:
     stack = cdk.Stack(cdk.App(), "Stack")
     api = SdApi(stack, "Api")
-    role = cdk.aws_iam.Role(
-        stack, "Backend", assumed_by=cdk.aws_iam.ServicePrincipal("ec2.amazonaws.com")
-    )
+    principal = cdk.aws_iam.ServicePrincipal("ec2.amazonaws.com")
+    role = cdk.aws_iam.Role(stack, "Backend", assumed_by=principal)
     api.grants.read_outputs(role)
-    (statement,) = statements(Template.from_stack(stack), "Backend")
-    assert "s3:GetObject*" in statement["Action"]
-    assert not any("Put" in action or "Delete" in action for action in statement["Action"])
-
-
-def test_a_pipeline_can_be_allowed_to_publish_models_only_where_models_are() -> None:
-    stack = cdk.Stack(cdk.App(), "Stack")
-    api = SdApi(stack, "Api")
-    role = cdk.aws_iam.Role(
-        stack, "Pipeline", assumed_by=cdk.aws_iam.ServicePrincipal("ec2.amazonaws.com")
-    )
     api.grants.write_models(role)
-    found = statements(Template.from_stack(stack), "Pipeline")
-    assert "models/*" in json.dumps(found)
-    assert "s3:PutObject" in json.dumps(found)
+    assert not any(action.startswith("kms:") for action in granted(stack))
+
+
+def test_another_account_can_be_allowed_to_read_pictures() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack", env=cdk.Environment(account="111111111111"))
+    api = SdApi(stack, "Api")
+    api.grants.read_outputs(cdk.aws_iam.AccountPrincipal("222222222222")).assert_success()
+    policies = Template.from_stack(stack).find_resources("AWS::S3::BucketPolicy")
+    actions = [
+        statement["Action"]
+        for policy in policies.values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert actions == ["s3:GetObject", "s3:ListBucket"]
 
 
 def test_the_endpoint_has_no_slash_at_its_end() -> None:

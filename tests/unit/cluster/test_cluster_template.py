@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any
 
 import pytest
 from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 
-from cdk_stable_diffusion.cluster import VERSIONS, SdEksCluster
+from cdk_stable_diffusion.cluster import (
+    VERSIONS,
+    Addon,
+    ClusterEndpoint,
+    PodIdentity,
+    Priority,
+    SdEksCluster,
+)
 from tests.manifests.compose import (
     Template,
     as_list,
@@ -22,6 +30,7 @@ from tests.manifests.compose import (
     statements,
     templates_of,
 )
+from tests.manifests.template import manifest_of
 
 CHART = "Custom::AWSCDK-EKS-HelmChart"
 
@@ -64,10 +73,11 @@ class TestControlPlane:
         assert access["EndpointPublicAccess"] is False
 
     def test_is_reached_from_where_the_user_says(self) -> None:
-        access = eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from("192.0.2.0/24")
+        access = ClusterEndpoint.public_and_private("192.0.2.0/24", "198.51.100.7/32")
         config = control_plane(cluster_template(endpoint_access=access))["ResourcesVpcConfig"]
         assert config["EndpointPublicAccess"] is True
-        assert config["PublicAccessCidrs"] == ["192.0.2.0/24"]
+        assert config["EndpointPrivateAccess"] is True
+        assert config["PublicAccessCidrs"] == ["192.0.2.0/24", "198.51.100.7/32"]
 
     def test_logs_everything(self, template: Template) -> None:
         logging = control_plane(template)["Logging"]["ClusterLogging"]["EnabledTypes"]
@@ -129,6 +139,9 @@ class TestNetwork:
         (flow_log,) = properties(template, "AWS::EC2::FlowLog")
         assert flow_log["TrafficType"] == "ALL"
 
+    def test_leaves_the_default_security_group_empty(self, template: Template) -> None:
+        assert len(resources(template, "Custom::VpcRestrictDefaultSG")) == 1
+
     def test_gives_no_public_addresses(self, template: Template) -> None:
         assert not any(
             subnet.get("MapPublicIpOnLaunch") for subnet in properties(template, "AWS::EC2::Subnet")
@@ -141,6 +154,7 @@ class TestNetwork:
         template = templates_of(app)["Service"]
         assert len(resources(template, "AWS::EC2::VPC")) == 1
         assert resources(template, "AWS::EC2::FlowLog") == []
+        assert resources(template, "AWS::EC2::VPCEndpoint") == []
 
 
 class TestSystemNodes:
@@ -159,6 +173,21 @@ class TestSystemNodes:
         assert group["InstanceTypes"] == ["m7i.xlarge"]
         assert group["ScalingConfig"]["DesiredSize"] == 3
 
+    def test_spread_over_the_subnets_of_all_zones(self, template: Template) -> None:
+        (group,) = properties(template, "AWS::EKS::Nodegroup")
+        private = [
+            {"Ref": name}
+            for name, each in template["Resources"].items()
+            if each["Type"] == "AWS::EC2::Subnet" and "Private" in name
+        ]
+        assert group["Subnets"] == private
+        assert len(private) == 2
+        assert control_plane(template)["ResourcesVpcConfig"]["SubnetIds"] == private
+
+    def test_are_replaced_where_they_break(self, template: Template) -> None:
+        (group,) = properties(template, "AWS::EKS::Nodegroup")
+        assert group["NodeRepairConfig"] == {"Enabled": True}
+
     def test_cannot_change_the_network(self, template: Template) -> None:
         for role in resources(template, "AWS::IAM::Role"):
             trusted = json.dumps(role["Properties"]["AssumeRolePolicyDocument"])
@@ -166,32 +195,116 @@ class TestSystemNodes:
                 assert "AmazonEKS_CNI_Policy" not in json.dumps(role)
 
 
+def addons(template: Template) -> dict[str, dict[str, Any]]:
+    return {each["AddonName"]: each for each in properties(template, "AWS::EKS::Addon")}
+
+
+def configuration(template: Template, name: str) -> dict[str, Any]:
+    return dict(json.loads(addons(template)[name]["ConfigurationValues"]))
+
+
 class TestAddons:
-    def test_are_those_of_the_table(self, template: Template) -> None:
-        assert [each["AddonName"] for each in properties(template, "AWS::EKS::Addon")] == [
-            name for name, _ in VERSIONS.addons
-        ]
-
-    def test_take_the_version_that_eks_offers(self, template: Template) -> None:
-        assert all("AddonVersion" not in each for each in properties(template, "AWS::EKS::Addon"))
-
-    def test_take_the_users_version(self) -> None:
-        template = cluster_template(addon_versions={"coredns": "v1.12.4-eksbuild.1"})
-        versions = {
-            each["AddonName"]: each.get("AddonVersion")
-            for each in properties(template, "AWS::EKS::Addon")
-        }
-        assert versions["coredns"] == "v1.12.4-eksbuild.1"
-        assert versions["kube-proxy"] is None
-
-    def test_network_plugin_has_a_role_of_its_own(self, template: Template) -> None:
-        (plugin,) = (
-            each
-            for each in properties(template, "AWS::EKS::Addon")
-            if each["AddonName"] == "vpc-cni"
+    def test_are_those_of_the_table_in_its_versions(self, template: Template) -> None:
+        assert {name: each["AddonVersion"] for name, each in addons(template).items()} == dict(
+            VERSIONS.addons
         )
-        (association,) = plugin["PodIdentityAssociations"]
-        assert association["ServiceAccount"] == "aws-node"
+
+    def test_are_the_seven(self, template: Template) -> None:
+        assert set(addons(template)) == {
+            "vpc-cni",
+            "coredns",
+            "kube-proxy",
+            "eks-pod-identity-agent",
+            "eks-node-monitoring-agent",
+            "metrics-server",
+            "amazon-cloudwatch-observability",
+        }
+
+    def test_take_the_users_changes(self) -> None:
+        template = cluster_template(
+            addons=[
+                Addon(name="coredns", version="v1.14.6-eksbuild.4"),
+                Addon(name="metrics-server", configuration={"replicas": 3}),
+                Addon.left_out("amazon-cloudwatch-observability"),
+                Addon(
+                    name="aws-ebs-csi-driver",
+                    pod_identity=PodIdentity(
+                        service_account="ebs-csi-controller-sa",
+                        managed_policies=("service-role/AmazonEBSCSIDriverPolicy",),
+                    ),
+                ),
+            ]
+        )
+        made = addons(template)
+        assert made["coredns"]["AddonVersion"] == "v1.14.6-eksbuild.4"
+        assert made["kube-proxy"]["AddonVersion"] == VERSIONS.addon("kube-proxy")
+        assert configuration(template, "metrics-server") == {"replicas": 3}
+        assert "amazon-cloudwatch-observability" not in made
+        assert "AddonVersion" not in made["aws-ebs-csi-driver"]
+        (association,) = made["aws-ebs-csi-driver"]["PodIdentityAssociations"]
+        role = template["Resources"][association["RoleArn"]["Fn::GetAtt"][0]]["Properties"]
+        assert "AmazonEBSCSIDriverPolicy" in json.dumps(role["ManagedPolicyArns"])
+
+    def test_take_a_role_of_the_users(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        role = iam.Role.from_role_arn(stack, "Mine", "arn:aws:iam::123456789012:role/cni")
+        identity = PodIdentity(service_account="aws-node", role=role)
+        SdEksCluster(stack, "Cluster", addons=[Addon(name="vpc-cni", pod_identity=identity)])
+        (association,) = addons(templates_of(app)["Service"])["vpc-cni"]["PodIdentityAssociations"]
+        assert association["RoleArn"] == "arn:aws:iam::123456789012:role/cni"
+
+    def test_configuration_may_hold_what_is_known_at_deployment(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        values = {"env": {"REGION": stack.region}}
+        SdEksCluster(stack, "Cluster", addons=[Addon(name="kube-proxy", configuration=values)])
+        made = addons(templates_of(app)["Service"])["kube-proxy"]["ConfigurationValues"]
+        assert made["Fn::Join"][1] == ['{"env":{"REGION":"', {"Ref": "AWS::Region"}, '"}}']
+
+    @pytest.mark.parametrize(
+        ("name", "service_account", "policy"),
+        [
+            ("vpc-cni", "aws-node", "AmazonEKS_CNI_Policy"),
+            ("amazon-cloudwatch-observability", "cloudwatch-agent", "CloudWatchAgentServerPolicy"),
+        ],
+    )
+    def test_have_roles_of_their_own(
+        self, template: Template, name: str, service_account: str, policy: str
+    ) -> None:
+        (association,) = addons(template)[name]["PodIdentityAssociations"]
+        assert association["ServiceAccount"] == service_account
+        role = template["Resources"][association["RoleArn"]["Fn::GetAtt"][0]]["Properties"]
+        (attached,) = role["ManagedPolicyArns"]
+        assert attached["Fn::Join"][1][-1] == f":iam::aws:policy/{policy}"
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+        asked = trust["Condition"]["StringEquals"]
+        assert asked["aws:RequestTag/kubernetes-service-account"] == service_account
+        assert "Ref" in asked["aws:RequestTag/eks-cluster-name"]
+
+    def test_network_plugin_applies_network_policies(self, template: Template) -> None:
+        # EKS takes the word, not the JSON value.
+        assert configuration(template, "vpc-cni")["enableNetworkPolicy"] == "true"
+
+    def test_dns_and_metrics_outlive_a_node(self, template: Template) -> None:
+        assert configuration(template, "coredns")["replicaCount"] == 2
+        assert configuration(template, "metrics-server")["replicas"] == 2
+
+    def test_observe_gpu_nodes_in_spite_of_their_taints(self, template: Template) -> None:
+        agents = configuration(template, "eks-node-monitoring-agent")
+        everywhere = [{"operator": "Exists"}]
+        assert agents["nodeAgent"]["tolerations"] == everywhere
+        assert agents["dcgmAgent"]["tolerations"] == everywhere
+        observability = configuration(template, "amazon-cloudwatch-observability")
+        assert observability["tolerations"] == everywhere
+
+    def test_put_nothing_into_the_pods_of_others(self, template: Template) -> None:
+        manager = configuration(template, "amazon-cloudwatch-observability")["manager"]
+        assert manager["applicationSignals"]["autoMonitor"]["monitorAllServices"] is False
+
+    def test_win_over_what_is_there(self, template: Template) -> None:
+        assert {each["ResolveConflicts"] for each in addons(template).values()} == {"OVERWRITE"}
 
 
 class TestCharts:
@@ -239,8 +352,38 @@ class TestCharts:
         assert found["serviceAccount"] == {"create": True, "name": "karpenter"}
         assert [each["name"] for each in found["controller"]["env"]] == ["AWS_REGION"]
 
-    def test_keda_has_two_operators(self, template: Template) -> None:
-        assert values(template, "keda")["operator"]["replicaCount"] == 2
+    def test_custom_resources_of_karpenter_have_its_version(self, template: Template) -> None:
+        assert (
+            chart(template, "karpenter-crd")["Version"] == chart(template, "karpenter")["Version"]
+        )
+
+    def test_karpenter_has_no_alpha_feature_on(self, template: Template) -> None:
+        assert "featureGates" not in values(template, "karpenter")["settings"]
+
+    def test_keda_has_two_operators_in_different_zones(self, template: Template) -> None:
+        found = values(template, "keda")
+        assert found["operator"]["replicaCount"] == 2
+        assert found["podDisruptionBudget"]["operator"] == {"maxUnavailable": 1}
+        (spread,) = found["topologySpreadConstraints"]["operator"]
+        assert spread["topologyKey"] == "topology.kubernetes.io/zone"
+        assert spread["labelSelector"] == {"matchLabels": {"app": "keda-operator"}}
+
+    def test_keda_runs_on_nodes_that_karpenter_does_not_end(self, template: Template) -> None:
+        affinity = values(template, "keda")["affinity"]["nodeAffinity"]
+        (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert term["matchExpressions"] == [
+            {"key": "karpenter.sh/nodepool", "operator": "DoesNotExist"}
+        ]
+
+    @pytest.mark.parametrize("part", ["operator", "metricServer", "webhooks"])
+    def test_keda_asks_for_what_it_needs(self, template: Template, part: str) -> None:
+        needs = values(template, "keda")["resources"][part]
+        assert set(needs["requests"]) == {"cpu", "memory"}
+        assert set(needs["limits"]) == {"memory"}
+
+    def test_keda_gets_its_role_without_an_annotation(self, template: Template) -> None:
+        account = values(template, "keda")["serviceAccount"]["operator"]
+        assert account == {"create": True, "name": "keda-operator"}
 
 
 class TestInterruptions:
@@ -340,6 +483,80 @@ class TestIdentity:
         (key,) = deletion["Condition"]["StringEquals"]
         assert key.startswith("aws:ResourceTag/kubernetes.io/cluster/<Cluster")
         assert deletion["Condition"]["StringEquals"][key] == "owned"
+
+
+def manifest(template: Template, kind: str, name: str) -> dict[str, Any]:
+    return manifest_of(kind, name, template)
+
+
+class TestNamespaces:
+    @pytest.mark.parametrize("name", ["stable-diffusion", "keda"])
+    def test_take_restricted_pods_only(self, template: Template, name: str) -> None:
+        labels = manifest(template, "Namespace", name)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+class TestPriorities:
+    def test_are_three_and_end_no_pod(self, template: Template) -> None:
+        found = {
+            priority: manifest(template, "PriorityClass", priority.class_name)
+            for priority in Priority
+        }
+        assert {each["preemptionPolicy"] for each in found.values()} == {"Never"}
+        assert found[Priority.HIGH]["value"] > found[Priority.NORMAL]["value"]
+        assert found[Priority.NORMAL]["value"] > found[Priority.LOW]["value"]
+
+    def test_have_names_that_stay(self) -> None:
+        assert [priority.class_name for priority in Priority] == [
+            "stable-diffusion-high",
+            "stable-diffusion-normal",
+            "stable-diffusion-low",
+        ]
+
+
+class TestNetworkPolicy:
+    @pytest.fixture
+    def policy(self, template: Template) -> dict[str, Any]:
+        found = manifest(template, "NetworkPolicy", "runtimes")
+        assert found["metadata"]["namespace"] == "stable-diffusion"
+        return dict(found["spec"])
+
+    def test_holds_for_every_pod_both_ways(self, policy: dict[str, Any]) -> None:
+        assert policy["podSelector"] == {}
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+
+    def test_lets_nobody_in(self, policy: dict[str, Any]) -> None:
+        assert "ingress" not in policy
+
+    def test_lets_pods_reach_dns_credentials_and_https_only(self, policy: dict[str, Any]) -> None:
+        dns, credentials, https = policy["egress"]
+        assert dns["to"] == [
+            {
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+                },
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ]
+        assert dns["ports"] == [
+            {"port": 53, "protocol": "UDP"},
+            {"port": 53, "protocol": "TCP"},
+        ]
+        assert credentials["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
+        assert credentials["ports"] == [{"port": 80, "protocol": "TCP"}]
+        assert https["ports"] == [{"port": 443, "protocol": "TCP"}]
+
+    def test_keeps_the_metadata_of_instances_away(self, policy: dict[str, Any]) -> None:
+        metadata = ipaddress.ip_address("169.254.169.254")
+        for rule in policy["egress"]:
+            for peer in rule["to"]:
+                block = peer.get("ipBlock")
+                if block is not None:
+                    reached = metadata in ipaddress.ip_network(block["cidr"])
+                    excluded = any(
+                        metadata in ipaddress.ip_network(each) for each in block.get("except", ())
+                    )
+                    assert not reached or excluded
 
 
 class TestManners:

@@ -13,10 +13,11 @@ from cdk_stable_diffusion.runtime import (
     Model,
     RuntimeImage,
     Scaling,
+    SdNodePool,
     SdRuntime,
 )
 from cdk_stable_diffusion.runtime.runtime import FEWER_GPUS_WARNING
-from tests.manifests.compose import new_service
+from tests.unit.runtime.light_cluster import light_service
 
 
 class TestRuntime:
@@ -38,7 +39,30 @@ class TestRuntime:
                 "image is 'x/y:1': a RuntimeImage, such as RuntimeImage.from_registry('x/y:1')",
             ),
             ({"scaling": 3}, "scaling is 3: a Scaling, such as Scaling(max_replicas=3)"),
-            ({"nodes": {}}, "nodes is {}: a GpuNodes, such as GpuNodes(max_gpus=3)"),
+            (
+                {"nodes": {}},
+                "nodes is {}: a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool",
+            ),
+            ({"priority": "high"}, "priority is 'high': a Priority, such as Priority.HIGH"),
+            (
+                {"nodes": GpuNodes(termination_grace=Duration.minutes(6))},
+                "nodes.termination_grace is 360 seconds: at least 390, since Karpenter kills pods "
+                "that need longer to end, and longest_task lets these take 330",
+            ),
+            (
+                {"nodes": GpuNodes(zones=("eu-west-1c",))},
+                "nodes.zones names 'eu-west-1c': the cluster has subnets in eu-west-1a, eu-west-1b",
+            ),
+            (
+                {"model_cache_gibibytes": 600},
+                "no instance type of g5, g6, g6e, gr6 has 1 GPU of 20 GiB, 902 GB of local disks "
+                "and at most 16 vCPUs: max_vcpus 64 or model_cache_gibibytes 382 would do",
+            ),
+            (
+                {"nodes": GpuNodes(gpus_per_node=4), "model_cache_gibibytes": 1_000},
+                "no instance type of g5, g6, g6e, gr6 has 4 GPUs of 20 GiB, 5643 GB of local disks "
+                "and at most 96 vCPUs",
+            ),
             ({"name": 5}, "name is 5: 1 to 40 lower-case letters"),
             (
                 {"nodes": GpuNodes(max_gpus=1), "scaling": Scaling(min_replicas=3)},
@@ -52,25 +76,69 @@ class TestRuntime:
     )
     def test_refuses(self, arguments: dict[str, Any], says: str) -> None:
         with pytest.raises(ValueError, match="SdRuntime Service/Any: ") as error:
-            new_service().add_runtime("Any", Model.dynamic(), **arguments)
+            light_service().add_runtime("Any", Model.dynamic(), **arguments)
         assert says in str(error.value)
 
     def test_names_every_fault_at_once_and_makes_nothing(self) -> None:
-        service = new_service()
+        service = light_service()
         service.add_runtime("First", Model.static("a", "b"))
         with pytest.raises(ValueError) as error:
             service.add_runtime(
                 "Second",
                 Model.static("b"),
+                name="first",
                 longest_task=Duration.seconds(1),
                 max_receive_count=5_000,
+                nodes=GpuNodes(zones=("eu-west-1c",)),
             )
-        for says in ("longest_task is 1", "max_receive_count is 5000", "'b' is served by"):
+        for says in (
+            "longest_task is 1",
+            "max_receive_count is 5000",
+            "'b' is served by",
+            "nodes.zones names 'eu-west-1c'",
+            "already has a runtime named 'first'",
+            "already has a node pool named 'first'",
+        ):
             assert says in str(error.value)
         assert service.stack.node.try_find_child("Second") is None
 
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"max_receive_count": 0},
+            # The runtime's name and its route are there to take, and the pool's name is not.
+            {"name": "gpus"},
+        ],
+    )
+    def test_leaves_its_name_and_its_models_to_others_where_it_is_refused(
+        self, wrong: dict[str, Any]
+    ) -> None:
+        service = light_service()
+        pool = SdNodePool(
+            service.stack, "Gpus", cluster=service.cluster, nodes=GpuNodes(max_gpus=1)
+        )
+        arguments: dict[str, Any] = {"name": "sdxl", **wrong}
+        with pytest.raises(ValueError, match=r"max_receive_count|node pool named 'gpus'"):
+            service.add_runtime("Refused", Model.static("a"), **arguments)
+        assert service.api.routes.runtimes() == ()
+        name = arguments["name"]
+        nodes = pool if name == "gpus" else None
+        taken = service.add_runtime("Taken", Model.static("a"), name=name, nodes=nodes)
+        assert taken.name == name
+
+    def test_keeps_what_another_runtime_has_where_it_is_refused(self) -> None:
+        service = light_service()
+        service.add_runtime("Sdxl", Model.static("a"))
+        for _ in range(2):
+            with pytest.raises(
+                ValueError, match="'a' is served by runtime 'sdxl' already"
+            ) as error:
+                service.add_runtime("Other", Model.static("a"), name="sdxl")
+            assert "the cluster already has a runtime named 'sdxl'" in str(error.value)
+            assert "the cluster already has a node pool named 'sdxl'" in str(error.value)
+
     def test_refuses_a_models_name_for_a_model(self) -> None:
-        service = new_service()
+        service = light_service()
         with pytest.raises(ValueError) as error:
             service.add_runtime("Sdxl", "sdxl", longest_task=5)  # type: ignore[arg-type]
         assert str(error.value) == (
@@ -81,17 +149,18 @@ class TestRuntime:
         service.add_runtime("Other", Model.static("sdxl"))
 
     def test_refuses_an_api_and_a_cluster_that_are_mixed_up(self) -> None:
-        service = new_service()
+        service = light_service()
         mixed: dict[str, Any] = {"api": service.cluster, "cluster": service.api}
         with pytest.raises(ValueError) as error:
             SdRuntime(service.stack, "Sdxl", model=Model.static("sdxl"), **mixed)
         assert str(error.value) == (
-            "SdRuntime Service/Sdxl: api is the SdEksCluster 'Service/Cluster': an SdApi; "
-            "cluster is the SdApi 'Service/Api': an SdEksCluster"
+            "SdRuntime Service/Sdxl: api is the LightCluster 'Service/Cluster': an SdApi; "
+            "cluster is the SdApi 'Service/Api': an SdEksCluster, or what "
+            "SdEksCluster.from_cluster returns"
         )
 
     def test_warns_of_pods_that_cannot_have_a_gpu(self) -> None:
-        service = new_service()
+        service = light_service()
         service.add_runtime("Few", Model.static("a"), nodes=GpuNodes(max_gpus=2))
         service.add_runtime(
             "Enough", Model.static("b"), nodes=GpuNodes(max_gpus=10), scaling=Scaling()
@@ -104,13 +173,13 @@ class TestRuntime:
         annotations.has_no_warning("/Service/Enough", Match.any_value())
 
     def test_refuses_a_name_that_is_taken(self) -> None:
-        service = new_service()
+        service = light_service()
         service.add_runtime("Sdxl", Model.static("a"))
         with pytest.raises(ValueError, match="already has a runtime named 'sdxl'"):
             service.add_runtime("Other", Model.static("b"), name="sdxl")
 
     def test_refuses_a_second_dynamic_runtime(self) -> None:
-        service = new_service()
+        service = light_service()
         service.add_runtime("One", Model.dynamic())
         with pytest.raises(ValueError, match="has the dynamic runtime 'one' already"):
             service.add_runtime("Two", Model.dynamic())
@@ -183,53 +252,6 @@ class TestScaling:
             Scaling(seconds_per_image=-1, min_replicas=-1, max_replicas=5_000)
         for argument in ("seconds_per_image", "min_replicas", "max_replicas"):
             assert argument in str(error.value)
-
-
-class TestGpuNodes:
-    @pytest.mark.parametrize(
-        ("arguments", "says"),
-        [
-            ({"families": ()}, "families is empty"),
-            ({"families": ("g6.xlarge",)}, "families names 'g6.xlarge'"),
-            ({"families": "g5"}, "families is 'g5': a tuple of instance families, such as ('g5',)"),
-            ({"families": (5,)}, "families names 5"),
-            ({"families": ("m5",)}, "families names 'm5': a family with NVIDIA GPUs"),
-            ({"families": ("inf2",)}, "families names 'inf2': a family with NVIDIA GPUs"),
-            ({"families": ("g6", "g4ad")}, "families names 'g4ad': its GPUs are AMD's"),
-            ({"families": ("g5g",)}, "families names 'g5g': its processors are ARM"),
-            ({"families": ("g6f",)}, "families names 'g6f': its instances have a fraction"),
-            (
-                {"families": ("g5",), "min_gpu_memory_gibibytes": 40},
-                "min_gpu_memory_gibibytes is 40: at most 22 with the families g5",
-            ),
-            ({"min_gpu_memory_gibibytes": "24"}, "min_gpu_memory_gibibytes is '24': a whole"),
-            ({"max_vcpus": 8.0}, "max_vcpus is 8.0: a whole number"),
-            ({"max_gpus": "3"}, "max_gpus is '3': a whole number"),
-            ({"capacity": "spot"}, "capacity is 'spot': a Capacity, such as Capacity.SPOT"),
-            ({"image_start": "pull"}, "image_start is 'pull': an ImageStart, such as"),
-            ({"expire_after": 5}, "expire_after is 5: a Duration"),
-            ({"min_gpu_memory_gibibytes": 0}, "min_gpu_memory_gibibytes is 0: 1 to 1024"),
-            ({"max_vcpus": 2}, "max_vcpus is 2: 4 to 192"),
-            ({"max_gpus": 0}, "max_gpus is 0: at least 1"),
-            ({"expire_after": Duration.minutes(5)}, "expire_after is 300 seconds: at least 3600"),
-        ],
-    )
-    def test_refuses(self, arguments: dict[str, Any], says: str) -> None:
-        with pytest.raises(ValueError) as error:
-            GpuNodes(**arguments)
-        assert says in str(error.value)
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            {"families": ("g5", "g6e"), "min_gpu_memory_gibibytes": 44},
-            {"families": ("g5",), "min_gpu_memory_gibibytes": 22},
-            {"families": ("p5",), "min_gpu_memory_gibibytes": 80},
-            {"families": ("g5", "g99"), "min_gpu_memory_gibibytes": 500},
-        ],
-    )
-    def test_takes_what_may_be_met(self, arguments: dict[str, Any]) -> None:
-        assert GpuNodes(**arguments).families == arguments["families"]
 
 
 class TestRuntimeImage:

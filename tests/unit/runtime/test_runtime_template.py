@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from aws_cdk import aws_kms as kms
 from cdk_stable_diffusion.api import SdApi
 from cdk_stable_diffusion.cluster import SdEksCluster
 from cdk_stable_diffusion.contract.environment import AgentEnvironment
-from cdk_stable_diffusion.runtime import Model, SdRuntime
+from cdk_stable_diffusion.runtime import Model, RuntimeImage, SdRuntime
+from cdk_stable_diffusion.runtime.image_models import ImageModel
 from tests.manifests.compose import (
     IMAGE,
     Template,
@@ -25,6 +27,7 @@ from tests.manifests.compose import (
     templates_of,
 )
 from tests.manifests.template import manifest_of
+from tests.unit.runtime.light_cluster import LightCluster
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,30 @@ class TestPermissions:
         found = runtime_statements(template, "TinyShapesRole")
         assert found["LoadModels"]["Resource"]["Fn::Join"][1][-1] == "/models/*"
 
+    @pytest.mark.parametrize(
+        ("model", "carried", "reads"),
+        [
+            (Model.static("a"), ("a",), False),
+            (Model.static("a"), ("a", "b"), False),
+            (Model.static("a", "b"), ("a",), True),
+            (Model.static("a"), (), True),
+            (Model.dynamic(), ("a",), True),
+        ],
+    )
+    def test_agent_reads_the_bucket_only_for_models_that_its_image_lacks(
+        self, tmp_path: Path, model: Model, carried: tuple[str, ...], reads: bool
+    ) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        api = SdApi(stack, "Api", encryption_key=kms.Key(stack, "Key"))
+        image = RuntimeImage(IMAGE.uri, tuple(ImageModel(name, tmp_path) for name in carried))
+        cluster = LightCluster(stack, "Cluster")
+        SdRuntime(stack, "Any", api=api, cluster=cluster, model=model, image=image)
+        found = runtime_statements(templates_of(app)["Service"], "AnyRole")
+        assert ("LoadModels" in found) is reads
+        assert ("DecryptModels" in found) is reads
+        assert {"EncryptPictures", "EncryptResults"} <= set(found)
+
     def test_scaler_reads_only_the_depth_of_the_queue(self, template: Template) -> None:
         (queue,) = (name for name in marked(template, "task-queue") if name.startswith("Tiny"))
         (statement,) = runtime_statements(template, "TinyShapesScalerPolicy").values()
@@ -195,6 +222,14 @@ class TestPermissions:
         (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Principal"] == {"Service": "pods.eks.amazonaws.com"}
         assert sorted(trust["Action"]) == ["sts:AssumeRole", "sts:TagSession"]
+        # It cannot be handed to other pods.
+        assert trust["Condition"] == {
+            "StringEquals": {
+                "aws:RequestTag/eks-cluster-name": accounts["tiny-shapes"]["ClusterName"],
+                "aws:RequestTag/kubernetes-namespace": "stable-diffusion",
+                "aws:RequestTag/kubernetes-service-account": "tiny-shapes",
+            }
+        }
 
 
 class TestEnvironment:
@@ -214,8 +249,8 @@ class TestEnvironment:
 
     def test_names_the_queues_of_the_runtime(self, template: Template) -> None:
         environment = agent_environment(template, "tiny-shapes")
-        assert "/TinyShapesQueue" in environment["SD_QUEUE_URL"]
-        assert "/TinyShapesDeadLetterQueue" in environment["SD_DEAD_LETTER_QUEUE_URL"]
+        assert "TinyShapesQueue" in environment["SD_QUEUE_URL"]
+        assert "TinyShapesDeadLetterQueue" in environment["SD_DEAD_LETTER_QUEUE_URL"]
 
 
 class TestName:

@@ -1,0 +1,176 @@
+"""The checks of a runtime's arguments."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from aws_cdk import Duration
+from constructs import Construct
+
+from .._validation import A_WHOLE_NUMBER, Faults, is_token
+from ..api import SdApi
+from ..cluster import Priority, RuntimeCluster
+from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
+from .claims import Claims
+from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .gpu_nodes import GpuNodes
+from .image import RuntimeImage
+from .model import Model
+from .node_checks import (
+    A_CLUSTER,
+    attempt,
+    check_cache_stack,
+    check_grace,
+    check_model_cache,
+    check_nodes,
+)
+from .own_cache import check_cache
+from .pool import SdNodePool
+from .scaling import Scaling
+from .seconds import check_seconds, whole_seconds
+from .timing import MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
+
+_MAX_RECEIVE_COUNT = 999
+
+
+def check_runtime(
+    *,
+    scope: Construct,
+    where: str,
+    name: str,
+    api: SdApi,
+    cluster: RuntimeCluster,
+    model: Model,
+    longest_task: Duration | None,
+    max_receive_count: int,
+    scaling: Scaling,
+    priority: Priority,
+    nodes: GpuNodes | SdNodePool,
+    image: RuntimeImage,
+    model_cache_gibibytes: int,
+) -> None:
+    """Check all arguments of a runtime, and take its name and its models.
+
+    Args:
+        scope: Its parent.
+        where: The runtime.
+        name: See `SdRuntime`.
+        api: See `SdRuntime`.
+        cluster: See `SdRuntime`.
+        model: See `SdRuntime`.
+        longest_task: See `SdRuntime`.
+        max_receive_count: See `SdRuntime`.
+        scaling: See `SdRuntime`.
+        priority: See `SdRuntime`.
+        nodes: See `SdRuntime`.
+        image: See `SdRuntime`.
+        model_cache_gibibytes: See `SdRuntime`.
+
+    Raises:
+        ValueError: Naming every argument that is wrong.
+    """
+    faults = Faults()
+    claims = Claims(faults)
+    is_api = faults.check_type("api", api, SdApi, "an SdApi")
+    is_cluster = faults.check_type("cluster", cluster, RuntimeCluster, A_CLUSTER)
+    is_model = faults.check_type("model", model, Model, _model_hint(model))
+    is_image = faults.check_type("image", image, RuntimeImage, _image_hint(image))
+    timing = _timing(faults, longest_task)
+    if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
+        faults.check(
+            1 <= max_receive_count <= _MAX_RECEIVE_COUNT,
+            f"max_receive_count is {max_receive_count}: 1 to {_MAX_RECEIVE_COUNT}",
+        )
+    is_size = check_model_cache(faults, model_cache_gibibytes)
+    hint = "a Scaling, such as Scaling(max_replicas=3)"
+    is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
+    faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
+    is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
+    use = disk_use(image, model_cache_gibibytes) if is_size and is_image else None
+    min_replicas = scaling.min_replicas if is_scaling else 0
+    if is_cluster and isinstance(nodes, SdNodePool):
+        nodes._check_runtime(
+            faults, cluster=cluster, timing=timing, use=use, min_replicas=min_replicas
+        )
+    elif is_cluster and is_nodes:
+        assert isinstance(nodes, GpuNodes)
+        _check_own_nodes(
+            faults,
+            cluster=cluster,
+            name=name,
+            nodes=nodes,
+            timing=timing,
+            use=use,
+            min_replicas=min_replicas,
+        )
+        check_cache_stack(faults, scope, nodes)
+        if is_image and nodes.image_start._needs_cache and not cluster.compute.is_auto_mode:
+            attempt(faults, partial(check_cache, cluster, nodes, image))
+    if faults.check_type("name", name, str, RUNTIME_NAME_SAYS):
+        is_name = not is_token(name) and is_runtime_name(name)
+        faults.check(is_name, f"name is {name!r}: {RUNTIME_NAME_SAYS}")
+        if is_name and is_api and is_model:
+            claims.take_route(api.routes, name, model)
+        if is_name and is_cluster:
+            claims.take_runtime_name(cluster, name)
+            if isinstance(nodes, GpuNodes):
+                claims.take_pool_name(cluster, name)
+    claims.raise_if_any(where)
+
+
+def disk_use(image: RuntimeImage, model_cache_gibibytes: int) -> DiskUse:
+    """Return what a runtime needs of the disk of its nodes.
+
+    Args:
+        image: Its image.
+        model_cache_gibibytes: Its model cache.
+    """
+    return DiskUse(
+        model_cache_gibibytes=model_cache_gibibytes,
+        image_models_gibibytes=math.ceil(image.model_bytes / BYTES_OF_A_GIBIBYTE),
+    )
+
+
+def _check_own_nodes(
+    faults: Faults,
+    *,
+    cluster: RuntimeCluster,
+    name: str,
+    nodes: GpuNodes,
+    timing: Timing | None,
+    use: DiskUse | None,
+    min_replicas: int,
+) -> None:
+    if use is not None:
+        check_nodes(faults, cluster=cluster, name=name, nodes=nodes, use=use)
+    if timing is not None:
+        check_grace(faults, nodes, timing)
+    if nodes.max_gpus is not None:
+        faults.check(
+            nodes.max_gpus >= min_replicas,
+            f"nodes.max_gpus is {nodes.max_gpus}: at least scaling.min_replicas, {min_replicas}, "
+            "since each pod needs a GPU",
+        )
+
+
+def _timing(faults: Faults, longest_task: Duration | None) -> Timing | None:
+    """Return the times that follow from the longest task, or None where it is wrong."""
+    before = len(faults.messages)
+    check_seconds(
+        faults, "longest_task", longest_task, least=MIN_TASK_SECONDS, most=MAX_TASK_SECONDS
+    )
+    if len(faults.messages) > before:
+        return None
+    return Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
+
+
+def _model_hint(model: object) -> str:
+    name = model if isinstance(model, str) and is_model_name(model) else "sdxl"
+    return f"a Model, such as Model.static({name!r})"
+
+
+def _image_hint(image: object) -> str:
+    uri = image if isinstance(image, str) else "registry/name@sha256:..."
+    return f"a RuntimeImage, such as RuntimeImage.from_registry({uri!r})"

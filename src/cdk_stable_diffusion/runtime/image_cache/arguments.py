@@ -1,0 +1,176 @@
+"""The checks of a cache's arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Size, SizeRoundingBehavior
+from aws_cdk import aws_ec2 as ec2
+from jsii.errors import JSIIError
+
+from ..._validation import A_WHOLE_NUMBER, Faults, is_token, shown
+from ...image_cache_handler.references import ImageReference
+from ..disk import BYTES_OF_A_GIBIBYTE
+from ..image import RuntimeImage
+from ..seconds import check_seconds
+
+DEFAULT_TIMEOUT_MINUTES = 45
+
+_DEFAULT_GIBIBYTES = 60
+_USABLE_PERCENT = 85
+_MIN_GIBIBYTES = 20
+_MAX_GIBIBYTES = 16_384
+_MIN_VERSIONS = 2
+_MAX_VERSIONS = 10
+_MIN_MINUTES = 25
+_MAX_MINUTES = 55
+
+
+def check(
+    *,
+    where: str,
+    images: Sequence[RuntimeImage],
+    vpc: ec2.IVpc,
+    subnets: ec2.SubnetSelection | None,
+    volume: Size | None,
+    keep_versions: int,
+    timeout: Duration | None,
+    instance_type: ec2.InstanceType | None,
+) -> None:
+    """Check all arguments.
+
+    Args:
+        where: The cache.
+        images: See `ImageCache`.
+        vpc: See `ImageCache`.
+        subnets: See `ImageCache`.
+        volume: See `ImageCache`.
+        keep_versions: See `ImageCache`.
+        timeout: See `ImageCache`.
+        instance_type: See `ImageCache`.
+
+    Raises:
+        ValueError: Naming every argument that is wrong.
+    """
+    faults = Faults()
+    _check_images(faults, images)
+    _check_network(faults, vpc, subnets)
+    _check_volume(faults, volume, images)
+    if faults.check_type("keep_versions", keep_versions, int, A_WHOLE_NUMBER):
+        faults.check(
+            _MIN_VERSIONS <= keep_versions <= _MAX_VERSIONS,
+            f"keep_versions is {keep_versions}: {_MIN_VERSIONS} to {_MAX_VERSIONS}, since a "
+            "rollback needs the one before",
+        )
+    check_seconds(faults, "timeout", timeout, least=_MIN_MINUTES * 60, most=_MAX_MINUTES * 60)
+    hint = "an InstanceType, such as ec2.InstanceType('m6i.xlarge')"
+    if faults.check_type("instance_type", instance_type, ec2.InstanceType, hint, optional=True):
+        assert instance_type is not None
+        faults.check(
+            is_token(instance_type.to_string())
+            or instance_type.architecture == ec2.InstanceArchitecture.X86_64,
+            f"instance_type is {instance_type.to_string()}: one of the x86-64 architecture, as GPU "
+            "nodes are",
+        )
+    faults.raise_if_any(where)
+
+
+def default_volume(images: Sequence[RuntimeImage]) -> Size:
+    """Return the size of a volume that has room for the images.
+
+    Args:
+        images: The images.
+    """
+    return Size.gibibytes(_DEFAULT_GIBIBYTES + _models_gibibytes(images))
+
+
+def selected_subnets(vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None) -> ec2.SelectedSubnets:
+    """Return the subnets of the instance.
+
+    Args:
+        vpc: The network.
+        subnets: Which of them, or None.
+    """
+    if subnets is None:
+        return vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
+    return vpc.select_subnets(
+        availability_zones=subnets.availability_zones,
+        one_per_az=subnets.one_per_az,
+        subnet_filters=subnets.subnet_filters,
+        subnet_group_name=subnets.subnet_group_name,
+        subnets=subnets.subnets,
+        subnet_type=subnets.subnet_type,
+    )
+
+
+def _check_images(faults: Faults, images: Sequence[RuntimeImage]) -> None:
+    hint = "images, such as [RuntimeImage.from_package()]"
+    if not faults.check_type("images", images, (list, tuple), hint):
+        return
+    faults.check(bool(images), f"images is empty: {hint}")
+    for index, image in enumerate(images):
+        name = f"images[{index}]"
+        known = faults.check_type(
+            name, image, RuntimeImage, "an image, such as RuntimeImage.from_package()"
+        )
+        if known and image.uri is not None and not is_token(image.uri):
+            _check_reference(faults, name, image.uri)
+
+
+def _check_reference(faults: Faults, name: str, uri: str) -> None:
+    try:
+        reference = ImageReference.parse(uri)
+    except ValueError as error:
+        faults.check(False, f"{name}: {error}")
+        return
+    faults.check(
+        reference.digest is not None,
+        f"{name} is {uri!r}, which a tag names: when that moves, the snapshot is stale and nobody "
+        "notices; name it by digest, as in name@sha256:...",
+    )
+
+
+def _check_network(faults: Faults, vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None) -> None:
+    hint = "a SubnetSelection, such as ec2.SubnetSelection(subnet_group_name='Builders')"
+    right = faults.check_type("subnets", subnets, ec2.SubnetSelection, hint, optional=True)
+    if not faults.check_has("vpc", vpc, "private_subnets", "a VPC, such as an ec2.Vpc"):
+        return
+    if right or subnets is None:
+        try:
+            found = bool(selected_subnets(vpc, subnets).subnet_ids)
+        except (JSIIError, RuntimeError):
+            found = False
+        faults.check(
+            found,
+            f"{'vpc' if subnets is None else 'subnets'}: there are no such subnets, from which an "
+            "instance reaches AWS services",
+        )
+
+
+def _models_gibibytes(images: Sequence[RuntimeImage]) -> int:
+    """Return what the models in images take, of a disk that the kubelet keeps partly free.
+
+    Weights cannot be compressed, so they are there packed and unpacked in the same size.
+    """
+    known = {image for image in images if isinstance(image, RuntimeImage)}
+    gibibytes = 2 * sum(image.model_bytes for image in known) / BYTES_OF_A_GIBIBYTE
+    return math.ceil(gibibytes * 100 / _USABLE_PERCENT)
+
+
+def _check_volume(faults: Faults, volume: Size | None, images: Sequence[RuntimeImage]) -> None:
+    hint = "a Size, such as Size.gibibytes(60)"
+    if not faults.check_type("volume", volume, Size, hint, optional=True):
+        return
+    assert volume is not None
+    if volume.is_unresolved():
+        faults.check(False, "volume is a token: it must be known at synthesis")
+        return
+    gibibytes = volume.to_gibibytes(rounding=SizeRoundingBehavior.NONE)
+    models = _models_gibibytes(images) if isinstance(images, (list, tuple)) else 0
+    least = _MIN_GIBIBYTES + models
+    faults.check(
+        float(gibibytes).is_integer() and least <= gibibytes <= _MAX_GIBIBYTES,
+        f"volume is {shown(gibibytes)} GiB: whole ones, {least} to {_MAX_GIBIBYTES}"
+        + (f", since the models in the images take {models}" if models else ""),
+    )
