@@ -1,4 +1,4 @@
-"""Runs a CDK app with cdk-nag attached to it: ``python synth_with_nag.py APP.py``."""
+"""Runs a CDK app with cdk-nag and SdValidation attached: ``python synth_with_checks.py APP.py``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 
 import aws_cdk as cdk
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
+
+from cdk_stable_diffusion import SdValidation
 
 _synth = cdk.App.synth
 
 
-def synth_with_nag(app: cdk.App, **options: bool) -> object:
-    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+def synth_with_checks(app: cdk.App, **options: bool) -> object:
+    cdk.Validations.of(app).add_plugins(
+        AwsSolutionsChecks(app), NIST80053R5Checks(app), SdValidation()
+    )
     return _synth(app, **options)
 
 
-cdk.App.synth = synth_with_nag  # type: ignore[method-assign,assignment]
+cdk.App.synth = synth_with_checks  # type: ignore[method-assign,assignment]
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 runpy.run_path(sys.argv[1], run_name="__main__")

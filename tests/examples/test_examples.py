@@ -1,11 +1,13 @@
-"""Every example synthesises as a user runs it, is clean under cdk-nag, and has a snapshot."""
+"""Every example synthesises as a user runs it, passes every check, and has a snapshot."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +15,26 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
+from tests.manifests.template import manifests_of
+from tests.manifests.validator import faults_of
+from tests.nag.policies import Statement, statements
+from tests.nag.table import WILDCARDS
 from tests.snapshots.scrub import without_hashes
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/cdk.json"))
 
 
-def synthesise_with_nag(
+def synthesise_with_checks(
     app: Path, outdir: Path, context: dict[str, Any]
 ) -> subprocess.CompletedProcess[str]:
-    """Run an app as the CDK would, with cdk-nag attached."""
+    """Run an app as the CDK would, with cdk-nag and SdValidation attached."""
     environment = {
         **os.environ,
         "CDK_OUTDIR": str(outdir),
         "CDK_CONTEXT_JSON": json.dumps(context),
     }
-    command = [sys.executable, str(Path(__file__).with_name("synth_with_nag.py")), str(app)]
+    command = [sys.executable, str(Path(__file__).with_name("synth_with_checks.py")), str(app)]
     return subprocess.run(command, env=environment, cwd=app.parent, capture_output=True, text=True)
 
 
@@ -36,11 +42,11 @@ def synthesise_with_nag(
 def synthesised(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
-    """An example's folder and its cloud assembly, made with cdk-nag attached."""
+    """An example's folder and its cloud assembly, made with the checks attached."""
     example: Path = request.param
     outdir = tmp_path_factory.mktemp(example.name)
     settings = json.loads((example / "cdk.json").read_text())
-    done = synthesise_with_nag(example / "app.py", outdir, settings["context"])
+    done = synthesise_with_checks(example / "app.py", outdir, settings["context"])
     assert done.returncode == 0, done.stdout + done.stderr
     return example, outdir
 
@@ -59,9 +65,49 @@ def test_its_templates_are_as_before(
     assert found == snapshot(extension_class=JSONSnapshotExtension)
 
 
-def test_cdk_nag_has_nothing_to_say(synthesised: tuple[Path, Path]) -> None:
+def test_no_check_has_anything_to_say(synthesised: tuple[Path, Path]) -> None:
     report = json.loads((synthesised[1] / "validation-report.json").read_text())
     assert [v["ruleName"] for plugin in report["pluginReports"] for v in plugin["violations"]] == []
+
+
+def test_its_manifests_are_valid(synthesised: tuple[Path, Path]) -> None:
+    manifests = manifests_of(*templates(synthesised[1]).values())
+    # That nothing was reported is not because nothing was looked at.
+    assert len(manifests) >= 10
+    assert [fault for each in manifests for fault in faults_of(each)] == []
+
+
+def test_it_has_no_wildcard_that_the_table_lacks(synthesised: tuple[Path, Path]) -> None:
+    listed = {
+        (action, shape(resource), shapes(row.conditions))
+        for row in WILDCARDS
+        for action in row.actions
+        for resource in row.resources
+    }
+    found = {
+        (action, shape(resource), shapes(statement.conditions)): statement.where
+        for template in templates(synthesised[1]).values()
+        for statement in statements(template)
+        if statement.effect == "Allow" and not is_of_a_key(statement)
+        for action in statement.actions
+        for resource in statement.resources
+        if "*" in action or "*" in resource
+    }
+    assert {each: where for each, where in found.items() if each not in listed} == {}
+
+
+def is_of_a_key(statement: Statement) -> bool:
+    """Tell whether a statement is in the policy of a key, where "*" is the key itself."""
+    return bool(statement.principals) and statement.resources == ("*",)
+
+
+def shape(text: str) -> str:
+    """Return a resource or a condition whoever it refers to: an example has names of its own."""
+    return re.sub(r"\{[^}]*\}", "{}", text)
+
+
+def shapes(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(map(shape, texts))
 
 
 def test_cdk_nag_would_say_something(tmp_path: Path) -> None:
@@ -72,7 +118,7 @@ def test_cdk_nag_would_say_something(tmp_path: Path) -> None:
         "cdk.aws_sqs.Queue(cdk.Stack(app, 'Stack'), 'WithoutDeadLetters')\n"
         "app.synth()\n"
     )
-    done = synthesise_with_nag(app, tmp_path, {})
+    done = synthesise_with_checks(app, tmp_path, {})
     assert done.returncode != 0
     assert "AwsSolutions-SQS3" in done.stdout + done.stderr
 

@@ -165,3 +165,24 @@ def test_what_the_service_is_made_of_is_never_left_out() -> None:
         "AWS::CloudWatch::Alarm",
     ):
         assert not is_left_out(each)
+
+
+def test_a_parameter_goes_with_what_it_was_for() -> None:
+    reduced = leave_out(
+        {
+            "Parameters": {
+                name: {"Type": "String"} for name in ("Gone", "Kept", "Both", "Neither")
+            },
+            "Resources": {
+                GONE: {
+                    "Type": "AWS::EKS::Cluster",
+                    "Properties": {"A": {"Ref": "Gone"}, "B": {"Fn::Sub": "x-${Both}"}},
+                },
+                KEPT: {
+                    "Type": "AWS::SQS::Queue",
+                    "Properties": {"A": [{"Ref": "Kept"}], "B": {"Ref": "Both"}},
+                },
+            },
+        }
+    )
+    assert set(reduced.template["Parameters"]) == {"Kept", "Both", "Neither"}

@@ -1,9 +1,11 @@
-"""The quickstart's own template: what of it is deployed on this machine, and what is not."""
+"""The examples' templates: what of them is deployed on this machine, and what is not."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
+import pytest
 
 from cdk_stable_diffusion.local.deployment import deploy
 from cdk_stable_diffusion.local.emulator import Emulator
@@ -12,11 +14,27 @@ from cdk_stable_diffusion.local.runtimes import find_runtimes
 from cdk_stable_diffusion.local.synthesis import Synthesis, find_app
 from cdk_stable_diffusion.local.template import LEFT_OUT, is_left_out
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RUNTIMES = {
+    "quickstart": {"tiny-shapes", "any-model"},
+    "production": {"portraits", "posters", "any-model"},
+    "auto_mode": {"sdxl", "any-model"},
+    "existing_cluster": {"sdxl", "any-model"},
+}
 
-def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(tmp_path: Path) -> None:
+
+def test_every_example_is_tried() -> None:
+    assert {path.parent.name for path in EXAMPLES.glob("*/cdk.json")} == set(RUNTIMES)
+
+
+@pytest.mark.parametrize("example", RUNTIMES)
+def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(
+    tmp_path: Path, example: str
+) -> None:
     assembly = tmp_path / "cdk.out"
     said: list[str] = []
-    with Synthesis(find_app(), assembly) as synthesis, Emulator() as emulator:
+    app = find_app(EXAMPLES / example)
+    with Synthesis(app, assembly) as synthesis, Emulator() as emulator:
         synthesis.wait()
         deployment = deploy(assembly, emulator.access, say=said.append)
         cloudformation = emulator.access.client("cloudformation")
@@ -38,17 +56,22 @@ def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(tmp_p
     assert deployed == {each for each, kind in types.items() if not is_left_out(kind)}
     assert deployment.left_out == {kind for kind in types.values() if is_left_out(kind)}
     for kind in deployment.left_out:
-        assert kind.rpartition("::")[2] in said[0]
+        assert any(kind.rpartition("::")[2] in each for each in said)
     # What the service itself is made of can never be among them.
     families = {kind.rpartition("::")[0] for kind in deployment.left_out}
-    assert families <= {"AWS::EKS", "AWS::EC2", "AWS::ECR", "AWS::Lambda", "Custom"}
-    assert {kind for kind in deployment.left_out if kind.startswith("AWS::Lambda")} <= {
-        "AWS::Lambda::LayerVersion"
+    assert families <= {
+        "AWS::EC2",
+        "AWS::ECR",
+        "AWS::EKS",
+        "AWS::IAM",
+        "AWS::Lambda",
+        "AWS::StepFunctions",
+        "Custom",
     }
-    assert {each.name for each in find_runtimes(deployment.manifests)} == {
-        "tiny-shapes",
-        "any-model",
-    }
+    for family, kinds in (("AWS::Lambda", {"LayerVersion"}), ("AWS::IAM", {"Policy"})):
+        gone = {kind for kind in deployment.left_out if kind.startswith(f"{family}::")}
+        assert gone <= {f"{family}::{kind}" for kind in kinds}
+    assert {each.name for each in find_runtimes(deployment.manifests)} == RUNTIMES[example]
 
 
 def test_every_entry_of_the_list_has_a_reason() -> None:
