@@ -64,7 +64,7 @@ cluster = SdEksCluster.from_cluster(
             stack, "NodeInstanceProfile", known["nodeInstanceProfile"]
         ),
     ),
-    # Its role gets the right to read the length of each runtime's queue, so it must be mutable.
+    # Its role gets the right to read the length of each runtime's queue.
     keda=ExistingKeda(
         operator_role=iam.Role.from_role_arn(stack, "KedaRole", known["kedaRoleArn"])
     ),

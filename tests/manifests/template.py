@@ -17,12 +17,13 @@ def manifests_of(*templates: Template) -> list[dict[str, Any]]:
     Args:
         *templates: The templates.
     """
-    return [
-        resource
+    manifests = [
+        read_manifest(template, logical_id)
         for template in templates
         for logical_id in manifest_ids(template)
-        for resource in read_manifest(template, logical_id).resources
     ]
+    assert [fault for each in manifests for fault in each.faults] == []
+    return [resource for each in manifests for resource in each.resources]
 
 
 def manifest_of(kind: str, name: str, *templates: Template) -> dict[str, Any]:

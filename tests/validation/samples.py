@@ -74,6 +74,90 @@ SAMPLES: dict[str, Resource] = {
         "metadata": {"name": "agent"},
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "agent"}}},
     },
+    "Service": {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "agent"},
+        "spec": {
+            "type": "ClusterIP",
+            "sessionAffinity": "None",
+            "selector": {"app": "agent"},
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+        },
+    },
+    "StatefulSet": {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "store"},
+        "spec": {
+            "serviceName": "store",
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"},
+            "selector": {"matchLabels": {"app": "store"}},
+            "template": {
+                "metadata": {"labels": {"app": "store", "tier": "data"}},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "store",
+                            "image": "registry.example/store@sha256:0",
+                            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                        }
+                    ]
+                },
+            },
+            "volumeClaimTemplates": [
+                {
+                    "metadata": {"name": "data"},
+                    "spec": {
+                        "accessModes": ["ReadWriteOnce"],
+                        "resources": {"requests": {"storage": "1Gi"}},
+                    },
+                }
+            ],
+        },
+    },
+    "Job": {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": "once-"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "once", "image": "registry.example/once@sha256:0"}],
+                }
+            }
+        },
+    },
+    "Ingress": {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "agent.example.com"},
+        "spec": {
+            "rules": [
+                {
+                    "http": {
+                        "paths": [
+                            {
+                                "path": "/",
+                                "pathType": "Prefix",
+                                "backend": {"service": {"name": "agent", "port": {"number": 80}}},
+                            }
+                        ]
+                    }
+                }
+            ]
+        },
+    },
+    "StorageClass": {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "fast"},
+        "provisioner": "ebs.csi.aws.com",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    },
     "ServiceAccount": {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from cdk_stable_diffusion.validation.checker import faults_of
 from tests.validation.samples import (
     SAMPLES,
     Change,
+    Resource,
     container,
     pod,
     sample,
@@ -82,6 +86,76 @@ MISTAKES: dict[str, tuple[str, Change, str, str]] = {
         lambda it: it["spec"]["selector"]["matchLabels"].update(app="other"),
         "spec.selector.matchLabels",
         "wants app=other",
+    ),
+    "selector with an expression for other pods": (
+        "StatefulSet",
+        lambda it: it["spec"]["selector"].update(
+            matchExpressions=[{"key": "tier", "operator": "In", "values": ["web"]}]
+        ),
+        "spec.selector.matchExpressions[0]",
+        "is not met by the labels in spec.template.metadata.labels",
+    ),
+    "selector of other pods in a job": (
+        "Job",
+        lambda it: it["spec"].update(
+            manualSelector=True, selector={"matchLabels": {"app": "other"}}
+        ),
+        "spec.selector.matchLabels",
+        "wants app=other",
+    ),
+    "pod without a container": (
+        "Deployment",
+        lambda it: pod(it).update(containers=[]),
+        "spec.template.spec.containers",
+        "has 0 items: at least 1",
+    ),
+    "type that a service has not": (
+        "Service",
+        lambda it: it["spec"].update(type="LoadBalncer"),
+        "spec.type",
+        "is 'LoadBalncer': must be one of 'ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'",
+    ),
+    "affinity that there is not": (
+        "Service",
+        lambda it: it["spec"].update(sessionAffinity="Client"),
+        "spec.sessionAffinity",
+        "must be one of 'ClientIP', 'None'",
+    ),
+    "traffic policy that there is not": (
+        "Service",
+        lambda it: it["spec"].update(internalTrafficPolicy="Node"),
+        "spec.internalTrafficPolicy",
+        "must be one of 'Cluster', 'Local'",
+    ),
+    "access that there is not": (
+        "StatefulSet",
+        lambda it: it["spec"]["volumeClaimTemplates"][0]["spec"].update(accessModes=["RWO"]),
+        "spec.volumeClaimTemplates[0].spec.accessModes[0]",
+        "is 'RWO': must be one of 'ReadWriteOnce'",
+    ),
+    "order of pods that there is not": (
+        "StatefulSet",
+        lambda it: it["spec"].update(podManagementPolicy="Ordered"),
+        "spec.podManagementPolicy",
+        "must be one of 'OrderedReady', 'Parallel'",
+    ),
+    "update of a stateful set that there is not": (
+        "StatefulSet",
+        lambda it: it["spec"]["updateStrategy"].update(type="Recreate"),
+        "spec.updateStrategy.type",
+        "must be one of 'RollingUpdate', 'OnDelete'",
+    ),
+    "kind of path that there is not": (
+        "Ingress",
+        lambda it: it["spec"]["rules"][0]["http"]["paths"][0].update(pathType="prefix"),
+        "spec.rules[0].http.paths[0].pathType",
+        "is 'prefix': must be one of 'Exact', 'Prefix'",
+    ),
+    "binding of volumes that there is not": (
+        "StorageClass",
+        lambda it: it.update(volumeBindingMode="WaitForConsumer"),
+        "volumeBindingMode",
+        "must be one of 'Immediate', 'WaitForFirstConsumer'",
     ),
     "port out of range": (
         "Deployment",
@@ -385,13 +459,49 @@ MISTAKES: dict[str, tuple[str, Change, str, str]] = {
         "NodePool",
         lambda it: it.update(apiVersion="karpenter.sh/v1beta1"),
         "kind",
-        "there is no such kind in karpenter.sh/v1beta1",
+        "there is no such kind in karpenter.sh/v1beta1; did you mean 'karpenter.sh/v1'?",
     ),
     "kind that Kubernetes no longer has": (
         "PodDisruptionBudget",
         lambda it: it.update(apiVersion="policy/v1beta1"),
         "kind",
-        "there is no such kind in policy/v1beta1 of Kubernetes 1.35",
+        "there is no such kind in policy/v1beta1 of Kubernetes 1.35; did you mean 'policy/v1'?",
+    ),
+    "kind in the group of another": (
+        "Deployment",
+        lambda it: it.update(apiVersion="v1"),
+        "kind",
+        "there is no such kind in v1 of Kubernetes 1.35; did you mean 'apps/v1'?",
+    ),
+    "misspelt kind": (
+        "Deployment",
+        lambda it: it.update(kind="Deploymnet"),
+        "kind",
+        "there is no such kind in apps/v1 of Kubernetes 1.35; did you mean 'Deployment'?",
+    ),
+    "misspelt group": (
+        "Deployment",
+        lambda it: it.update(apiVersion="app/v1"),
+        "apiVersion",
+        "is 'app/v1': there is no such API group; did you mean 'apps/v1'?",
+    ),
+    "misspelt group with dots": (
+        "NetworkPolicy",
+        lambda it: it.update(apiVersion="networking.k8s.oi/v1"),
+        "apiVersion",
+        "did you mean 'networking.k8s.io/v1'?",
+    ),
+    "misspelt group of KEDA": (
+        "ScaledObject",
+        lambda it: it.update(apiVersion="keda/v1alpha1"),
+        "apiVersion",
+        "did you mean 'keda.sh/v1alpha1'?",
+    ),
+    "group that Kubernetes no longer has": (
+        "Ingress",
+        lambda it: it.update(apiVersion="extensions/v1beta1"),
+        "apiVersion",
+        "did you mean 'networking.k8s.io/v1'?",
     ),
 }
 
@@ -403,8 +513,104 @@ def test_a_mistake_is_refused(kind: str, change: Change, field: str, says: str) 
     assert says in fault.says
 
 
+@pytest.mark.parametrize(
+    ("api_version", "kind", "field", "right", "wrong"),
+    [
+        ("v1", "Service", "externalTrafficPolicy", ["Cluster", "Local"], "Node"),
+        ("v1", "Service", "ipFamilyPolicy", ["SingleStack", "RequireDualStack"], "Dual"),
+        ("v1", "Service", "type", ["NodePort", "ExternalName", "LoadBalancer"], "Loadbalancer"),
+        ("v1", "PersistentVolumeClaim", "volumeMode", ["Block", "Filesystem"], "File"),
+        ("v1", "PersistentVolume", "volumeMode", ["Block", "Filesystem"], "File"),
+        ("v1", "PersistentVolume", "persistentVolumeReclaimPolicy", ["Retain", "Delete"], "Keep"),
+        ("batch/v1", "CronJob", "concurrencyPolicy", ["Allow", "Forbid", "Replace"], "Deny"),
+        ("apps/v1", "StatefulSet", "replicas", [0, 3], -1),
+        (
+            "v1",
+            "PersistentVolume",
+            "accessModes",
+            [["ReadWriteOnce", "ReadOnlyMany"], ["ReadWriteMany"], ["ReadWriteOncePod"]],
+            ["RWX"],
+        ),
+        (
+            "apps/v1",
+            "DaemonSet",
+            "updateStrategy",
+            [{"type": "RollingUpdate"}, {"type": "OnDelete"}],
+            {"type": "Recreate"},
+        ),
+    ],
+)
+def test_a_field_has_the_values_that_there_are(
+    api_version: str, kind: str, field: str, right: list[Any], wrong: Any
+) -> None:
+    def about_the_field(value: Any) -> list[str]:
+        resource = {
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": "it"},
+            "spec": {field: value},
+        }
+        return [str(each) for each in faults_of(resource) if each.field.startswith(f"spec.{field}")]
+
+    assert [fault for value in right for fault in about_the_field(value)] == []
+    assert len(about_the_field(wrong)) == 1
+
+
+def test_a_class_of_storage_keeps_or_deletes_its_volumes() -> None:
+    assert faults_of(sample("StorageClass", lambda it: it.update(reclaimPolicy="Retain"))) == []
+    (fault,) = faults_of(sample("StorageClass", lambda it: it.update(reclaimPolicy="Keep")))
+    assert fault.field == "reclaimPolicy"
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"])
+def test_every_workload_selects_its_own_pods(kind: str) -> None:
+    def workload(app: str) -> Resource:
+        resource = sample("StatefulSet", lambda it: it.update(kind=kind))
+        spec = {each: resource["spec"][each] for each in ("selector", "template")}
+        spec["selector"] = {"matchLabels": {"app": app}}
+        return {**resource, "spec": spec}
+
+    selector = [
+        [fault.field for fault in faults_of(workload(app)) if fault.rule == "selector"]
+        for app in ("store", "other")
+    ]
+    assert selector == [[], ["spec.selector.matchLabels"]]
+
+
 def test_every_mistake_is_reported_at_once() -> None:
     broken = sample("Deployment", lambda it: container(it).update(imag="x", ports="8080"))
     found = {fault.field for fault in faults_of(broken)}
     where = "spec.template.spec.containers[0]"
     assert found == {f"{where}.imag", f"{where}.ports"}
+
+
+def test_what_the_schema_refuses_hides_no_other_rule() -> None:
+    def change(it: Resource) -> None:
+        it["metadata"]["name"] = "My Agent"
+        it["spec"].update(replicas="two")
+        it["spec"]["selector"]["matchLabels"].update(app="other")
+
+    found = {fault.field for fault in faults_of(sample("Deployment", change))}
+    assert found == {"metadata.name", "spec.replicas", "spec.selector.matchLabels"}
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+@pytest.mark.parametrize("other", [None, "text", 1, [], [1], {}, {"name": 1}], ids=repr)
+def test_nothing_is_too_broken_to_be_checked(kind: str, other: Any) -> None:
+    for path in places(sample(kind)):
+        broken = sample(kind)
+        inner: Any = broken
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = other
+        assert all(fault.says for fault in faults_of(broken))
+
+
+def places(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a resource but its kind."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in inner:
+        if key not in ("apiVersion", "kind"):
+            yield (key,)
+            if isinstance(item, dict | list):
+                yield from ((key, *path) for path in places(item))

@@ -80,6 +80,18 @@ class TestKinds:
             ("snapshot.storage.k8s.io/v1", "VolumeSnapshot"),
             ("keda.sh/v1alpha1", "ScaledJob"),
             ("eks.amazonaws.com/v1", "IngressClassParams"),
+            # Other makers have kinds of the same names, and groups that begin alike.
+            ("apps.example.com/v1", "Deployment"),
+            ("apps.kruise.io/v1alpha1", "StatefulSet"),
+            ("batch.volcano.sh/v1alpha1", "Job"),
+            ("crd.projectcalico.org/v1", "NetworkPolicy"),
+            ("hypershift.openshift.io/v1beta1", "NodePool"),
+            ("kueue.x-k8s.io/v1beta1", "Workload"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("serving.knative.dev/v1", "Service"),
+            # Not known yet.
+            (f"{token('Group')}/v1", "Deployment"),
+            ("apps/v1", token("Kind")),
         ],
     )
     def test_kinds_without_a_schema_are_not_judged(self, api_version: str, kind: str) -> None:
@@ -110,6 +122,38 @@ class TestNullAndDefaults:
         assert (
             faults_of(sample("NodePool", lambda it: it["spec"].update(disruption=disruption))) == []
         )
+
+
+class TestNoFaults:
+    """What is as right as the samples."""
+
+    @pytest.mark.parametrize(
+        "requirement",
+        [
+            {"key": "tier", "operator": "In", "values": ["data", "web"]},
+            {"key": "tier", "operator": "NotIn", "values": ["web"]},
+            {"key": "tier", "operator": "Exists"},
+            {"key": "zone", "operator": "DoesNotExist"},
+            {"key": "zone", "operator": "NotIn", "values": ["web"]},
+        ],
+    )
+    def test_expressions_that_the_labels_meet(self, requirement: Any) -> None:
+        def change(it: Any) -> None:
+            it["spec"]["selector"]["matchExpressions"] = [requirement]
+
+        assert faults_of(sample("StatefulSet", change)) == []
+
+    @pytest.mark.parametrize("field", ["type", "sessionAffinity", "externalTrafficPolicy"])
+    def test_an_empty_text_stands_for_the_default(self, field: str) -> None:
+        assert faults_of(sample("Service", lambda it: it["spec"].update({field: ""}))) == []
+
+    @pytest.mark.parametrize("field", ["restartPolicy", "dnsPolicy"])
+    def test_an_empty_text_stands_for_the_default_in_a_pod(self, field: str) -> None:
+        assert faults_of(sample("Deployment", lambda it: pod(it).update({field: ""}))) == []
+
+    @pytest.mark.parametrize("selector", [None, {}, {"matchLabels": None}])
+    def test_a_job_without_a_selector_gets_one(self, selector: Any) -> None:
+        assert faults_of(sample("Job", lambda it: it["spec"].update(selector=selector))) == []
 
 
 class TestWhatIsNotKnownYet:
@@ -153,6 +197,23 @@ class TestWhatIsNotKnownYet:
             ("Deployment", lambda it: container(it).update(resources=untyped_token("Amounts"))),
             ("Deployment", lambda it: it["spec"].update(selector=untyped_token("Selector"))),
             ("Deployment", lambda it: it["metadata"]["labels"].update(app=token("Name"))),
+            (
+                "Deployment",
+                lambda it: it["spec"]["selector"]["matchLabels"].update({token("Key"): "x"}),
+            ),
+            (
+                "Deployment",
+                lambda it: it["spec"]["template"]["metadata"].update(labels={token("Key"): "x"}),
+            ),
+            (
+                "StatefulSet",
+                lambda it: it["spec"]["selector"].update(
+                    matchExpressions=[{"key": "a", "operator": "In", "values": [token("Value")]}]
+                ),
+            ),
+            ("Deployment", lambda it: pod(it).update(containers=untyped_token("Containers"))),
+            ("Service", lambda it: it["spec"].update(type=token("Type"))),
+            ("PodDisruptionBudget", lambda it: it.update(spec=untyped_token("Spec"))),
         ],
     )
     def test_it_is_taken_to_be_right(self, kind: str, change: Any) -> None:

@@ -169,6 +169,31 @@ def test_what_cannot_be_read_is_reported() -> None:
     assert "lacks an apiVersion" in violation["description"]
 
 
+def test_what_is_no_resource_hides_no_fault_of_the_others() -> None:
+    stack = new_stack()
+    half = {"kind": "Deployment", "metadata": {"name": "it"}}
+    apply(stack, "Mixed", misspelt("one"), half, misspelt("two"))
+    report = report_of(stack)
+    assert report is not None
+    assert [
+        (each["ruleMetadata"]["manifest"], each["ruleMetadata"]["field"])
+        for each in report["violations"]
+    ] == [
+        ("Deployment one", "spec.template.spec.containers[0].imag"),
+        ("Deployment two", "spec.template.spec.containers[0].imag"),
+        ("the manifest", "Manifest[1]"),
+    ]
+
+
+def test_a_resource_of_a_generated_name_is_called_by_what_it_begins_with() -> None:
+    stack = new_stack()
+    apply(stack, "Wrong", sample("Job", lambda it: it.update(spek={})))
+    report = report_of(stack)
+    assert report is not None
+    (violation,) = report["violations"]
+    assert violation["ruleMetadata"]["manifest"] == "Job once-"
+
+
 def test_manifests_in_nested_stacks_are_read() -> None:
     stack = new_stack()
     inner = NestedStack(stack, "Inner")

@@ -33,6 +33,11 @@ def config_map(data: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"}, "data": data}
 
 
+def faults(manifest: Any) -> list[str]:
+    resources = {"Here": {"Type": KUBERNETES_RESOURCE, "Properties": {"Manifest": manifest}}}
+    return [str(each) for each in read_manifest({"Resources": resources}, "Here").faults]
+
+
 def joined(*parts: Any) -> dict[str, Any]:
     before = '[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"it"},"data":'
     return {"Fn::Join": ["", [before, *parts, "}]"]]}
@@ -96,17 +101,61 @@ def test_joins_in_joins_are_read() -> None:
     assert readable(found["data"]) == {"name": "a-${Name}-b"}
 
 
+def test_an_empty_list_holds_nothing() -> None:
+    assert read(json.dumps({"apiVersion": "v1", "kind": "List", "items": []})) == ()
+
+
+def test_a_list_that_is_not_known_yet_is_no_fault() -> None:
+    whole = {"Fn::Join": ["", ['{"apiVersion":"v1","kind":"List","items":', {"Ref": "All"}, "}"]]}
+    assert read(whole) == ()
+    assert faults(whole) == []
+
+
+def test_the_items_of_a_list_of_a_kind_are_of_that_kind() -> None:
+    bare = {"metadata": {"name": "it"}, "data": {}}
+    whole = {"apiVersion": "v1", "kind": "ConfigMapList", "items": [bare, config_map({"a": "b"})]}
+    assert read(json.dumps([whole])) == (config_map({}), config_map({"a": "b"}))
+
+
+def test_a_kind_that_is_called_a_list_but_is_none_is_a_resource() -> None:
+    resource = {**config_map({}), "kind": "AllowList", "items": {"a": "b"}}
+    assert read(json.dumps(resource)) == (resource,)
+
+
 @pytest.mark.parametrize(
     ("manifest", "says"),
     [
-        ("[{]", "is no JSON"),
-        ('["text"]', "lacks an apiVersion, a kind or metadata"),
-        ('[{"kind":"ConfigMap","metadata":{}}]', "lacks an apiVersion, a kind or metadata"),
-        ({"Ref": "Everything"}, "${Everything}"),
+        ('["text"]', 'Manifest[0]: is "text", which lacks an apiVersion and a kind and metadata'),
+        (
+            '{"kind":"ConfigMap","metadata":{}}',
+            'Manifest[0]: is {"kind": "ConfigMap", "metadata": {}}, which lacks an apiVersion',
+        ),
+        (
+            '[{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","metadata":{}}]}]',
+            'Manifest[0].items[0]: is {"apiVersion": "v1", "metadata": {}}, which lacks a kind',
+        ),
+        (
+            '{"apiVersion":"v1","kind":"ConfigMap"}',
+            'Manifest[0]: is {"apiVersion": "v1", "kind": "ConfigMap"}, which lacks metadata',
+        ),
+        (
+            {"Ref": "Everything"},
+            'Manifest[0]: is "${Everything}", which lacks an apiVersion and a kind and metadata',
+        ),
     ],
 )
-def test_what_cannot_be_read_is_said(manifest: Any, says: str) -> None:
-    with pytest.raises(UnreadableManifest) as error:
-        read(manifest)
-    assert says in str(error.value)
+def test_what_is_no_resource_is_said(manifest: Any, says: str) -> None:
+    assert faults(manifest) == [says]
+    assert read(manifest) == ()
+
+
+def test_what_is_no_resource_hides_no_other() -> None:
+    manifest = json.dumps([config_map({}), {"kind": "ConfigMap"}, config_map({"a": "b"})])
+    assert read(manifest) == (config_map({}), config_map({"a": "b"}))
+    assert [each.partition(":")[0] for each in faults(manifest)] == ["Manifest[1]"]
+
+
+def test_what_cannot_be_read_is_said() -> None:
+    with pytest.raises(UnreadableManifest, match="is no JSON") as error:
+        read("[{]")
     assert error.value.logical_id == "Here"

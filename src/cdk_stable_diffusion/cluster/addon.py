@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from .._validation import Faults, is_token, shown
 from .versions import VERSIONS
 
 _NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
+_POLICY_NAME = re.compile(r"([\w+=,.@-]+/)*[\w+=,.@-]+")
 _VERSION = re.compile(r"v\d+(\.\d+)+(-[0-9A-Za-z.]+)?")
 
 
@@ -29,7 +30,7 @@ class PodIdentity:
     """
 
     service_account: str
-    managed_policies: tuple[str, ...] = ()
+    managed_policies: Sequence[str] = ()
     role: iam.IRole | None = None
 
     def __post_init__(self) -> None:
@@ -42,10 +43,16 @@ class PodIdentity:
         faults.check_type(
             "service_account", self.service_account, str, "a name, such as 'aws-node'"
         )
-        hint = "a tuple of names, such as ('AmazonEKS_CNI_Policy',)"
-        if faults.check_type("managed_policies", self.managed_policies, tuple, hint):
+        hint = "a list of names, such as ['AmazonEKS_CNI_Policy']"
+        if faults.check_type("managed_policies", self.managed_policies, (list, tuple), hint):
+            object.__setattr__(self, "managed_policies", tuple(self.managed_policies))
             for policy in self.managed_policies:
-                faults.check_type("managed_policies", policy, str, hint)
+                if faults.check_type("managed_policies", policy, str, hint):
+                    faults.check(
+                        is_token(policy) or bool(_POLICY_NAME.fullmatch(policy)),
+                        f"managed_policies has {policy!r}: the name of a policy of AWS, such as "
+                        "'AmazonEKS_CNI_Policy', not an ARN; a policy of your own goes with `role`",
+                    )
         faults.check_has(
             "role", self.role, "role_arn", "a role, such as an iam.Role", optional=True
         )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack
+from aws_cdk import Annotations, Stack
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from .._acknowledge import acknowledge
+from .._validation import is_token
 from .addon import Addon, PodIdentity
 from .interface import AnyCluster
 from .pod_identity import pod_role
 from .recommended_addons import ON_EVERY_NODE
 from .versions import VERSIONS
+
+NO_NETWORK_POLICY_WARNING = "cdk-stable-diffusion:network-policy-not-enforced"
 
 _REASONS = {
     "AmazonEKS_CNI_Policy": (
@@ -50,6 +53,7 @@ class Addons(Construct):
         self.by_name = {addon.name: self._create(cluster, addon) for addon in addons}
         agent = self.by_name.get("eks-pod-identity-agent")
         for addon in addons:
+            self._warn_of_no_network_policy(addon)
             # The agent hands the others their credentials.
             if agent is not None and addon.pod_identity is not None:
                 self.by_name[addon.name].node.add_dependency(agent)
@@ -78,6 +82,15 @@ class Addons(Construct):
             ),
             resolve_conflicts="OVERWRITE",
         )
+
+    def _warn_of_no_network_policy(self, addon: Addon) -> None:
+        enforces = addon.configuration.get("enableNetworkPolicy")
+        if addon.name == "vpc-cni" and enforces != "true" and not is_token(enforces):
+            Annotations.of(self).add_warning_v2(
+                NO_NETWORK_POLICY_WARNING,
+                f"enableNetworkPolicy of vpc-cni is {enforces!r}, not 'true': the network policy "
+                "of the runtimes has no effect, unless another plugin enforces it",
+            )
 
     def _role(self, id: str, cluster: AnyCluster, name: str, identity: PodIdentity) -> iam.IRole:
         if identity.role is not None:

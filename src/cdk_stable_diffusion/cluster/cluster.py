@@ -25,9 +25,10 @@ from .keda import ANYWHERE, ON_SYSTEM_NODES, Keda
 from .kubectl import acknowledge_kubectl_provider
 from .network import create_vpc
 from .nodes import AutoModeNodeIdentity, GpuNodeIdentity, SystemNodes
+from .prepared import mark_prepared
 from .recommended_addons import addons_of
 from .runtime_cluster import RuntimeCluster
-from .subnets import MIN_ZONES, select
+from .subnets import MIN_ZONES, select, warn_of_isolated_subnets
 from .system_pool import SYSTEM_POOL, SystemPool
 from .versions import VERSIONS
 from .vpc_endpoints import InterfaceEndpoints, VpcEndpoints, create_s3_gateway
@@ -163,6 +164,7 @@ class SdEksCluster(RuntimeCluster):
             nat_gateways=nat_gateways or 1,
         )
         self.node_subnets = select(self.vpc, subnets)
+        warn_of_isolated_subnets(self, self.vpc, self.node_subnets)
         network = self._create_endpoints(is_new=vpc is None, chosen=vpc_endpoints)
         self.secrets_encryption_key = secrets_encryption_key or kms.Key(
             self,
@@ -172,6 +174,7 @@ class SdEksCluster(RuntimeCluster):
             removal_policy=RemovalPolicy.DESTROY,
         )
         self.cluster = self._create_control_plane(endpoint_access or ClusterEndpoint.private())
+        mark_prepared(self.cluster)
         chosen = Addons(
             self,
             "Addons",
@@ -207,7 +210,8 @@ class SdEksCluster(RuntimeCluster):
         """Prepare a cluster of your own for runtimes.
 
         It gets the namespace of the runtimes with its network policy, the priority classes and,
-        unless you say that they are there, Karpenter and KEDA. Once in a cluster is enough.
+        unless you say that they are there, Karpenter and KEDA. Do so once for a cluster: runtimes
+        in any stack take what this returns.
 
         The cluster must have authentication by access entries, Kubernetes 1.33 or later, and the
         add-ons vpc-cni, kube-proxy, coredns and eks-pod-identity-agent; network policies hold only
@@ -220,11 +224,12 @@ class SdEksCluster(RuntimeCluster):
             cluster: The cluster, an `eks.Cluster` of `aws_eks_v2` with a kubectl provider, or one
                 imported with ``eks.Cluster.from_cluster_attributes``, with `kubectl_provider` and
                 `cluster_security_group_id`.
-            vpc: Its network.
+            vpc: Its network, the one that it is in.
             subnets: Subnets of GPU nodes, in two or more zones. Default: private ones, which reach
                 the internet.
-            compute: What launches GPU nodes; with `Compute.auto_mode()`, the cluster must be on
-                EKS Auto Mode. Default: `Compute.karpenter()`.
+            compute: What launches GPU nodes: `Compute.auto_mode()` for a cluster on EKS Auto Mode,
+                as an `eks.Cluster` is unless its `default_capacity_type` says otherwise.
+                Default: `Compute.karpenter()`.
             karpenter: Karpenter, if it is there. Default: it is installed.
             keda: KEDA, if it is there. Default: it is installed.
             addons: Add-ons that the cluster lacks, with the recommended configuration, such as

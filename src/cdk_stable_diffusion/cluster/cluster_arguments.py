@@ -150,6 +150,9 @@ class ClusterArguments:
             assert kind is not None
             text = kind.to_string()
             faults.check(
+                _has_size(kind), f"system_instance_type is {text}: with its size, such as m7g.large"
+            )
+            faults.check(
                 not _ACCELERATED.match(text),
                 f"system_instance_type is {text}: one without an accelerator, such as m7g.large",
             )
@@ -163,6 +166,13 @@ class ClusterArguments:
                 _MIN_SYSTEM_NODES <= count <= _MAX_SYSTEM_NODES,
                 f"system_node_count is {count}: {_MIN_SYSTEM_NODES} to {_MAX_SYSTEM_NODES}",
             )
+
+
+def _has_size(kind: ec2.InstanceType) -> bool:
+    try:
+        return bool(kind.architecture)
+    except RuntimeError:
+        return False
 
 
 def _knows_its_addresses(vpc: ec2.IVpc) -> bool:

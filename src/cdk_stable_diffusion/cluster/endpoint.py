@@ -54,10 +54,11 @@ class ClusterEndpoint:
             f"cidrs has {len(cidrs)} networks: 1 to {_MOST_CIDRS}, such as '203.0.113.0/24'; "
             f"everybody is {_EVERYBODY!r}",
         )
+        hint = "networks one by one, such as '203.0.113.0/24', '198.51.100.7/32'"
         for cidr in cidrs:
-            if faults.check_type("cidrs", cidr, str, "networks as text", tokens=True):
+            if faults.check_type("cidrs", cidr, str, hint, tokens=True):
                 _check_cidr(faults, cidr)
-        known = [cidr for cidr in cidrs if not is_token(cidr)]
+        known = [cidr for cidr in cidrs if isinstance(cidr, str) and not is_token(cidr)]
         faults.check(len(set(known)) == len(known), f"cidrs is {known}: each network once")
         faults.raise_if_any("ClusterEndpoint.public_and_private")
         return cls(cidrs)

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
-from constructs import Construct, IDependable
+from constructs import Construct, DependencyGroup, IDependable
 
-from .._validation import Faults
+from .._validation import Faults, shown
 from .addon import Addon
 from .addons import Addons
 from .compute import Compute
+from .existing_checks import check_cluster, check_compute, check_vpc
 from .interface import AnyCluster
 from .karpenter import Karpenter
 from .keda import ANYWHERE, Keda
 from .nodes import AutoModeNodeIdentity, GpuNodeIdentity
+from .prepared import mark_prepared
 from .recommended_addons import check_addons, recommended
 from .runtime_cluster import RuntimeCluster
-from .subnets import check_subnets, select
+from .subnets import check_subnets, select, warn_of_isolated_subnets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +64,8 @@ class ExistingKeda:
 
     Attributes:
         operator_role: Role of its operator, by EKS Pod Identity or by an annotation. Each runtime
-            lets it read the depth of its queue, so an imported role must be mutable.
+            attaches a policy to it, to read the depth of its queue, so it must be a role of the
+            same account.
     """
 
     operator_role: iam.IRole
@@ -137,10 +140,12 @@ class ExistingCluster(RuntimeCluster):
             after=after,
         )
         super().__init__(scope, id)
+        mark_prepared(cluster)
         self.cluster = cluster
         self.vpc = vpc
         self.compute = compute or Compute.karpenter()
         self.node_subnets = select(vpc, subnets)
+        warn_of_isolated_subnets(self, vpc, self.node_subnets)
         self.addons = Addons(
             self, "Addons", cluster=cluster, addons=[recommended(addon) for addon in addons]
         ).by_name
@@ -200,25 +205,38 @@ def _check(
     after: Sequence[IDependable] | None,
 ) -> None:
     faults = Faults()
-    _check_cluster(faults, cluster)
+    is_cluster = check_cluster(faults, cluster)
     is_selection = subnets is None or faults.check_type(
         "subnets", subnets, ec2.SubnetSelection, "an ec2.SubnetSelection"
     )
     is_vpc = faults.check_has("vpc", vpc, "private_subnets", "a VPC, such as an ec2.Vpc")
     if is_vpc and is_selection:
         check_subnets(faults, vpc, subnets)
+    if is_vpc and is_cluster:
+        check_vpc(faults, cluster, vpc)
     hint = "a Compute, such as Compute.auto_mode()"
     is_compute = faults.check_type("compute", compute, Compute, hint, optional=True)
     faults.check_type("karpenter", karpenter, ExistingKarpenter, "ExistingKarpenter", optional=True)
     faults.check_type("keda", keda, ExistingKeda, "ExistingKeda", optional=True)
+    if is_cluster and (is_compute or compute is None):
+        check_compute(faults, cluster, compute, has_karpenter=karpenter is not None)
     is_auto_mode = is_compute and compute is not None and compute.is_auto_mode
     faults.check(
         karpenter is None or not is_auto_mode,
         "karpenter is given: EKS Auto Mode has its own; leave karpenter or compute out",
     )
     check_addons(faults, addons, is_auto_mode=is_auto_mode, has_recommended=False)
-    faults.check_type("after", after, Sequence, "a list, such as [nodegroup]", optional=True)
+    _check_after(faults, after)
     faults.raise_if_any(where)
+
+
+def _check_after(faults: Faults, after: Sequence[IDependable] | None) -> None:
+    hint = "a list, such as [nodegroup]"
+    if not faults.check_type("after", after, (list, tuple), hint, optional=True):
+        return
+    for each in after or ():
+        is_dependable = hasattr(each, "node") or isinstance(each, DependencyGroup)
+        faults.check(is_dependable, f"after has {shown(each)}: constructs, such as [nodegroup]")
 
 
 def _there(cluster: AnyCluster, after: Sequence[IDependable] | None) -> Sequence[IDependable]:
@@ -226,27 +244,3 @@ def _there(cluster: AnyCluster, after: Sequence[IDependable] | None) -> Sequence
     if after is not None:
         return after
     return [cluster] if isinstance(cluster, eks.Cluster) else []
-
-
-def _check_cluster(faults: Faults, cluster: AnyCluster) -> None:
-    hint = "a cluster of aws_eks_v2, made or imported"
-    if not faults.check_has("cluster", cluster, "cluster_name", hint):
-        return
-    # The functions of the older module speak another language than those of this one.
-    is_older = type(cluster).__module__ == "aws_cdk.aws_eks"
-    faults.check(not is_older, f"cluster is of aws_eks: {hint}")
-    if is_older or not faults.check_has("cluster", cluster, "kubectl_provider", hint):
-        return
-    faults.check(
-        cluster.kubectl_provider is not None,
-        "cluster has no kubectl provider, by which charts and manifests come into it: give "
-        "kubectl_provider_options where it is made, or kubectl_provider where it is imported",
-    )
-    try:
-        _ = cluster.cluster_security_group_id
-    except RuntimeError:
-        faults.check(
-            False,
-            "cluster has no cluster_security_group_id, the security group of its nodes: give it "
-            "where the cluster is imported",
-        )

@@ -80,15 +80,19 @@ def check_addons(
         name for name, count in Counter(each.name for each in changes).items() if count > 1
     )
     faults.check(not twice, f"addons names {', '.join(twice)} more than once")
-    optional = [each.name for each in RECOMMENDED if has_recommended and each.name not in REQUIRED]
+    optional = [each.name for each in RECOMMENDED if each.name not in REQUIRED]
     for change in changes:
         if is_auto_mode and change.name in IN_AUTO_MODE:
             faults.check(False, f"addons names {change.name}: EKS Auto Mode has it built in")
+        elif change._is_left_out and not has_recommended:
+            faults.check(
+                False,
+                f"addons leaves out {change.name}: nothing is installed but what addons names",
+            )
         elif change._is_left_out:
             faults.check(
                 change.name in optional,
-                f"addons leaves out {change.name}: only {', '.join(optional) or 'nothing'} "
-                "can be left out",
+                f"addons leaves out {change.name}: only {', '.join(optional)} can be left out",
             )
 
 

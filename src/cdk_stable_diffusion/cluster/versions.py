@@ -42,6 +42,9 @@ class Versions:
         return dict(self.addons).get(name)
 
 
+OLDEST_KUBERNETES = (1, 33)
+"""Kubernetes version that an existing cluster has at least: the oldest that KEDA is tested with."""
+
 VERSIONS = Versions(
     kubernetes="1.35",
     karpenter="1.14.1",

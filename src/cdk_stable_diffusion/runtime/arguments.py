@@ -29,6 +29,7 @@ from .own_cache import check_cache
 from .pool import SdNodePool
 from .scaling import Scaling
 from .seconds import check_seconds, whole_seconds
+from .stacks import check_stacks
 from .timing import MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
 
 _MAX_RECEIVE_COUNT = 999
@@ -88,6 +89,8 @@ def check_runtime(
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
+    if is_api and is_cluster and is_nodes:
+        check_stacks(faults, scope, {"api": api, "cluster": cluster, "nodes": nodes})
     use = disk_use(image, model_cache_gibibytes) if is_size and is_image else None
     min_replicas = scaling.min_replicas if is_scaling else 0
     if is_cluster and isinstance(nodes, SdNodePool):

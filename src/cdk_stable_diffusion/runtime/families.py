@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from .._validation import Faults, shown
 from .disk import DiskUse
@@ -75,7 +76,7 @@ _TYPES: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {
 """Memory of one GPU in MiB, and GPUs, vCPUs and gigabytes of local disk of each instance type.
 
 From the labels that Karpenter 1.14 gives them ("Instance types" in its reference), without bare
-metal. Families that are not here are not judged.
+metal. Families that are not here are not judged, but warned of: EC2 gets new ones.
 """
 
 _IN_AUTO_MODE = frozenset(
@@ -159,6 +160,20 @@ def check_instances(faults: Faults, needs: Needs) -> None:
         f"no instance type of {', '.join(needs.families)} has {_what(needs)}: "
         f"{_what_would_do(types, needs)}",
     )
+
+
+def unknown_families(families: Iterable[str]) -> list[str]:
+    """Return the families of which nothing is known, each with one that may be meant.
+
+    Args:
+        families: The families.
+    """
+    unknown = [family for family in families if family not in _TYPES]
+    meant = {family: get_close_matches(family, _TYPES, n=1) for family in unknown}
+    return [
+        repr(family) + (f" (did you mean {close[0]!r}?)" if close else "")
+        for family, close in meant.items()
+    ]
 
 
 def in_auto_mode(families: Iterable[str]) -> bool:

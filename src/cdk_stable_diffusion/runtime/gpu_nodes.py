@@ -53,7 +53,8 @@ class GpuNodes:
 
     Attributes:
         families: Instance families, all with NVIDIA GPUs and x86-64, and with local disks for
-            `ImageStart.parallel_pull()`. Default: g5, g6, g6e and gr6.
+            `ImageStart.parallel_pull()`. One that is newer than this library is taken with a
+            warning. Default: g5, g6, g6e and gr6.
         gpus_per_node: GPUs of each node, and so its pods: 1, 2, 4 or 8 in the families of today.
             One GPU to a node has the most spot capacity, and ends the soonest. Default: 1.
         min_gpu_memory_gibibytes: GPU memory that the models need. What is sold as 24 GB has

@@ -18,6 +18,7 @@ from .image_models import (
     image_models,
     models_hash,
 )
+from .image_reference import IMAGE_SAYS, is_image_reference
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _DOCKERFILE = "runtime_image/Dockerfile"
@@ -107,12 +108,9 @@ class RuntimeImage:
             ValueError: If it is no image's name.
         """
         faults = Faults()
-        allowed = "registry/name:tag or registry/name@digest, without a scheme"
-        if faults.check_type("uri", uri, str, allowed, tokens=True):
+        if faults.check_type("uri", uri, str, IMAGE_SAYS, tokens=True):
             faults.check(
-                is_token(uri)
-                or (bool(uri) and not any(c.isspace() for c in uri) and "://" not in uri),
-                f"uri is {uri!r}: {allowed}",
+                is_token(uri) or is_image_reference(uri), f"uri is {shown(uri)}: {IMAGE_SAYS}"
             )
         faults.raise_if_any("RuntimeImage.from_registry")
         return cls(uri)
@@ -155,7 +153,7 @@ class RuntimeImage:
         if faults.check_type("dockerfile", dockerfile, str, hint) and is_directory:
             faults.check(
                 bool(dockerfile) and (Path(path) / dockerfile).is_file(),
-                f"dockerfile is {dockerfile!r}: {hint}",
+                f"dockerfile is {dockerfile!r}: there is no such file in {str(path)!r}",
             )
         hint = "text by name, such as {'TORCH': '2.9'}"
         if faults.check_type("build_arguments", build_arguments, Mapping, hint, optional=True):
@@ -221,7 +219,7 @@ class RuntimeImage:
 
 
 def _warn_of_tag(scope: Construct, uri: str) -> None:
-    if not is_token(uri) and "@sha256:" not in uri:
+    if not is_token(uri) and "@" not in uri:
         Annotations.of(scope).add_warning_v2(
             IMAGE_BY_TAG_WARNING,
             f"image {uri!r} has no digest: when its tag moves, new pods run another image than old "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aws_cdk import Size, SizeRoundingBehavior
+from aws_cdk import Size
 
 from .._validation import A_WHOLE_NUMBER, Faults, is_token
 from .disk import DiskUse
 from .image_cache import ImageCache
+from .image_cache.arguments import MIN_VOLUME_GIBIBYTES, check_volume_size
 
 _PARALLEL_PULL = "parallel-pull"
 _SNAPSHOT = "snapshot"
@@ -20,7 +20,6 @@ _SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]{8,17}")
 _A_SIZE = "a Size, such as Size.gibibytes(60)"
 _A_SOURCE = "an ImageCache, the id of a snapshot such as 'snap-0123456789abcdef0', or None"
 
-MAX_VOLUME_GIBIBYTES = 16_384
 _RATES = (100, 300)
 _THROUGHPUTS = (125, 1_000)
 _BASELINE_IOPS = 3_000
@@ -80,11 +79,14 @@ class ImageStart:
         snapshot is, as that of an `ImageCache` is. EKS Auto Mode cannot do it.
 
         Args:
-            source: An `ImageCache`, which runtimes and pools may share, or the id of a snapshot
-                that you have made with Bottlerocket and overlayfs. Default: an `ImageCache` that
-                the runtime makes of its own image.
-            volume: Size of the volume that the snapshot is taken of. Only with a snapshot's id,
-                which needs it, and with the default source. Default: what the `ImageCache` has.
+            source: An `ImageCache`, which runtimes and pools in its stack may share, or the id of
+                a snapshot that you have made with Bottlerocket and overlayfs. What makes the nodes
+                must be in the stack of the cache, since CloudFormation changes no value that
+                another stack imports. Default: an `ImageCache` that the runtime makes of its own
+                image.
+            volume: Size of the volume that the snapshot is taken of, in whole GiB. Only with a
+                snapshot's id, which needs it, and with the default source, where it is at least
+                20 GiB. Default: what the `ImageCache` has.
             initialization_mebibytes_per_second: How fast the snapshot is loaded to a new volume,
                 100 to 300. Default: 300.
             throughput_mebibytes_per_second: Throughput of the volume, 125 to 1000; what is above
@@ -107,7 +109,7 @@ class ImageStart:
             if faults.check_type(name, value, int, A_WHOLE_NUMBER):
                 faults.check(least <= value <= most, f"{name} is {value}: {least} to {most}")
         faults.raise_if_any("ImageStart.snapshot")
-        images_gibibytes = None if volume is None else _gibibytes(volume)
+        images_gibibytes = None if volume is None else int(volume.to_gibibytes())
         return cls(_SNAPSHOT, source, images_gibibytes, rate, throughput)
 
     @property
@@ -192,14 +194,7 @@ class ImageStart:
 def _check_source(faults: Faults, source: ImageCache | str | None, volume: Size | None) -> None:
     is_volume = faults.check_type("volume", volume, Size, _A_SIZE, optional=True)
     if is_volume and volume is not None:
-        if volume.is_unresolved():
-            faults.check(False, "volume is a token: it must be known at synthesis")
-        else:
-            size = _gibibytes(volume)
-            faults.check(
-                1 <= size <= MAX_VOLUME_GIBIBYTES,
-                f"volume is {size} GiB: 1 to {MAX_VOLUME_GIBIBYTES}",
-            )
+        check_volume_size(faults, volume, least=MIN_VOLUME_GIBIBYTES if source is None else 1)
     if source is None:
         return
     if isinstance(source, str):
@@ -215,10 +210,6 @@ def _check_source(faults: Faults, source: ImageCache | str | None, volume: Size 
         return
     if faults.check_type("source", source, ImageCache, _A_SOURCE):
         faults.check(volume is None, "volume is given, but so is an ImageCache, which has its own")
-
-
-def _gibibytes(size: Size) -> int:
-    return math.ceil(size.to_gibibytes(rounding=SizeRoundingBehavior.NONE))
 
 
 def _volume(device: str, *, gibibytes: int) -> dict[str, Any]:

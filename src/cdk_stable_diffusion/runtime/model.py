@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from .._validation import Faults
+from .._validation import Faults, is_token
 from ..contract.limits import MAX_MODEL_NAME_CHARACTERS
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
 from ..contract.routing import DYNAMIC, STATIC
@@ -40,7 +40,9 @@ class Model:
         """
         faults = Faults()
         faults.check(bool(names), "no model is named: at least one")
-        known = [name for name in names if faults.check_type("model", name, str, _one_by_one(name))]
+        texts = [name for name in names if faults.check_type("model", name, str, _one_by_one(name))]
+        known = [name for name in texts if not is_token(name)]
+        faults.check(known == texts, "model is a token: it must be known at synthesis")
         for name, times in Counter(known).items():
             faults.check(times == 1, f"model {name!r} is named {times} times: once")
         for name in known:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
-from constructs import Construct, IConstruct
+from constructs import Construct
 
 from .._validation import A_WHOLE_NUMBER, Faults, is_token
 from ..cluster import RuntimeCluster
 from .disk import MAX_MODEL_CACHE_GIBIBYTES, DiskUse
 from .families import check_instances
 from .gpu_nodes import GpuNodes, is_zone
-from .image_start import MAX_VOLUME_GIBIBYTES
+from .image_cache.arguments import MAX_VOLUME_GIBIBYTES
+from .stacks import outermost_stack
 from .timing import Timing
 
 A_CLUSTER = "an SdEksCluster, or what SdEksCluster.from_cluster returns"
@@ -61,20 +61,13 @@ def check_cache_stack(faults: Faults, scope: Construct, nodes: GpuNodes) -> None
     source = nodes.image_start.source
     if source is None or isinstance(source, str):
         return
-    home, here = _outermost(source), _outermost(scope)
+    home, here = outermost_stack(source), outermost_stack(scope)
     faults.check(
         home is here,
         f"nodes.image_start has an ImageCache of the stack {home.node.path!r}: it must be in that "
         f"of the nodes, {here.node.path!r}, since CloudFormation changes no value that another "
         "stack imports, and the snapshot changes with the images",
     )
-
-
-def _outermost(construct: IConstruct) -> Stack:
-    stack = Stack.of(construct)
-    while stack.nested_stack_parent is not None:
-        stack = stack.nested_stack_parent
-    return stack
 
 
 def check_grace(faults: Faults, nodes: GpuNodes, timing: Timing) -> None:

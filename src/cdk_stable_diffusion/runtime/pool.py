@@ -11,7 +11,7 @@ from ..cluster import RuntimeCluster
 from ..contract.names import RUNTIME_NAME_SAYS, is_runtime_name
 from .claims import Claims
 from .disk import DiskUse
-from .families import in_auto_mode
+from .families import in_auto_mode, unknown_families
 from .gpu_nodes import GpuNodes
 from .named_manifest import apply_named_manifest
 from .naming import kebab_case
@@ -25,9 +25,11 @@ from .node_checks import (
 )
 from .node_class import node_class
 from .node_pool import node_pool
+from .stacks import check_stacks, record_stacks
 from .timing import Timing
 
 FAMILIES_WARNING = "cdk-stable-diffusion:families-not-in-auto-mode"
+UNKNOWN_FAMILIES_WARNING = "cdk-stable-diffusion:unknown-families"
 
 
 class SdNodePool(Construct):
@@ -75,7 +77,8 @@ class SdNodePool(Construct):
         """Make a pool for several runtimes.
 
         Args:
-            scope: Parent construct; it may be in another stack than `cluster` and the runtimes.
+            scope: Parent construct; it may be in another stack than `cluster` and the runtimes, as
+                `SdRuntime` says.
             id: Identifier in the parent.
             cluster: Cluster of the nodes.
             nodes: What the nodes are. `max_gpus` must be given, and `image_start` must name its
@@ -102,6 +105,8 @@ class SdNodePool(Construct):
         if is_nodes:
             check_shared(faults, nodes)
             check_cache_stack(faults, scope, nodes)
+        if is_cluster:
+            check_stacks(faults, scope, {"cluster": cluster})
         if is_cluster and is_nodes and is_size:
             check_nodes(
                 faults,
@@ -114,6 +119,7 @@ class SdNodePool(Construct):
             claims.take_pool_name(cluster, name)
         claims.raise_if_any(f"SdNodePool {scope.node.path}/{id}")
         super().__init__(scope, id)
+        record_stacks(scope, {"cluster": cluster})
         assert nodes.max_gpus is not None
         self._create(
             cluster=cluster,
@@ -169,6 +175,12 @@ class SdNodePool(Construct):
                 FAMILIES_WARNING,
                 f"families are {', '.join(nodes.families)}: EKS Auto Mode was not known to have "
                 "any of them, so that pods may wait in vain",
+            )
+        if unknown := unknown_families(nodes.families):
+            Annotations.of(self).add_warning_v2(
+                UNKNOWN_FAMILIES_WARNING,
+                f"families names {', '.join(unknown)}, which this version does not know: no node "
+                "is of a family that EC2 does not have, and pods wait in vain if there is no other",
             )
 
     def _check_runtime(

@@ -33,6 +33,7 @@ from .permissions import agent_statements, scaler_statements
 from .pool import OwnNodePool, SdNodePool
 from .scaling import Scaling
 from .seconds import whole_seconds
+from .stacks import record_stacks
 from .timing import LEASE_SECONDS, Timing
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
@@ -119,9 +120,12 @@ class SdRuntime(Construct):
         """Make a runtime.
 
         Args:
-            scope: Parent construct; it may be in another stack than `api` and `cluster`. Then the
-                API's stack is deployed first, and tasks for a runtime that is new are lost until
-                its own stack is deployed, too: deploy both before clients send any.
+            scope: Parent construct; it may be in another stack than `api`, `cluster` and `nodes`,
+                of the same account and region. Its stack is deployed after theirs, and none can be
+                deployed after itself: do not put one runtime in the API's stack and another in
+                that of its cluster. Where the API's stack is another one, tasks for a runtime that
+                is new are lost until its own stack is deployed, too: deploy both before clients
+                send any.
             id: Identifier in the parent.
             api: Where its tasks come from.
             cluster: Where its pods run.
@@ -167,6 +171,7 @@ class SdRuntime(Construct):
             model_cache_gibibytes=model_cache_gibibytes,
         )
         super().__init__(scope, id)
+        record_stacks(scope, {"api": api, "cluster": cluster, "nodes": nodes})
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)

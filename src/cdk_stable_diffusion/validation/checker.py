@@ -7,16 +7,10 @@ from typing import Any
 
 from .cel import rule_faults
 from .fault import Fault
+from .missing import missing_kind
+from .names import name_faults
 from .rules import own_rule_faults
-from .schema import (
-    Schema,
-    closed,
-    core_definition,
-    core_schema,
-    custom_schema,
-    is_known_to_be_missing,
-    kubernetes_version,
-)
+from .schema import Schema, closed, core_definition, core_schema, custom_schema
 from .structure import structure_faults
 from .token import is_untyped
 
@@ -24,7 +18,7 @@ from .token import is_untyped
 def is_known(resource: Mapping[str, Any]) -> bool:
     """Tell whether a resource can be judged.
 
-    It can if there is a schema of its kind, or its API group is known not to have that kind.
+    It can if there is a schema of its kind, or there is known to be no such kind.
 
     Args:
         resource: The resource.
@@ -33,7 +27,7 @@ def is_known(resource: Mapping[str, Any]) -> bool:
     return (
         core_definition(api_version, kind) is not None
         or custom_schema(api_version, kind) is not None
-        or is_known_to_be_missing(api_version, kind)
+        or missing_kind(api_version, kind) is not None
     )
 
 
@@ -44,28 +38,24 @@ def faults_of(resource: Mapping[str, Any]) -> list[Fault]:
         resource: The resource, with stand-ins for what is known only at deployment.
 
     Returns:
-        What its schema refuses; or, as rules are for what is well formed, what rules refuse.
+        What its schema and the rules of this library refuse. The rules of a custom resource are for
+        what is well formed: they come only where its schema refuses nothing.
     """
     api_version, kind = resource["apiVersion"], resource["kind"]
     definition = core_definition(api_version, kind)
     if definition is not None:
-        faults = list(structure_faults(resource, core_schema(definition)))
-        return faults or list(own_rule_faults(resource))
+        return [*structure_faults(resource, core_schema(definition)), *_others(resource)]
     schema = custom_schema(api_version, kind)
     if schema is not None:
         complete = _complete(resource, schema)
         faults = list(structure_faults(complete, closed(schema)))
-        return faults or [*rule_faults(complete, schema), *own_rule_faults(complete)]
-    if is_known_to_be_missing(api_version, kind):
-        return [Fault(field="kind", says=_missing(api_version, kind))]
-    return []
+        return [*(faults or rule_faults(complete, schema)), *_others(complete)]
+    missing = missing_kind(api_version, kind)
+    return [] if missing is None else [missing]
 
 
-def _missing(api_version: str, kind: str) -> str:
-    where = api_version
-    if "." not in api_version or api_version.partition("/")[0].endswith(".k8s.io"):
-        where = f"{api_version} of Kubernetes {kubernetes_version()}"
-    return f"is {kind!r}: there is no such kind in {where}"
+def _others(resource: Mapping[str, Any]) -> list[Fault]:
+    return [*name_faults(resource), *own_rule_faults(resource)]
 
 
 def _complete(value: Any, schema: Schema) -> Any:

@@ -103,10 +103,14 @@ class SdValidation:
                     resource_logical_id=logical_id, template_path=str(path), locations=[_MANIFEST]
                 )
                 try:
-                    for resource in read_manifest(template, logical_id).resources:
-                        findings.judge(resource, place)
+                    manifest = read_manifest(template, logical_id)
                 except UnreadableManifest as error:
                     findings.add("the manifest", Fault(field="Manifest", says=str(error)), place)
+                    continue
+                for resource in manifest.resources:
+                    findings.judge(resource, place)
+                for fault in manifest.faults:
+                    findings.add("the manifest", fault, place)
         return findings.report()
 
 
@@ -120,11 +124,13 @@ class _Findings:
 
     def judge(self, resource: Mapping[str, Any], place: PolicyViolatingResource) -> None:
         if not is_known(resource):
-            kind = f"{resource['kind']} of {resource['apiVersion']}"
+            kind = readable(f"{resource['kind']} of {resource['apiVersion']}")
             self._not_judged.setdefault(kind, []).append(place)
             return
         self._checked += 1
-        name = f"{resource['kind']} {readable(resource['metadata'].get('name', 'without a name'))}"
+        metadata = resource["metadata"]
+        given = metadata.get("name") or metadata.get("generateName") or "without a name"
+        name = f"{resource['kind']} {readable(given)}"
         for fault in faults_of(resource):
             self.add(name, fault, place)
 

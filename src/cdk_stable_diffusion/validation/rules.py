@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from .fault import Fault
-from .token import has_token, is_untyped, readable
+from .token import has_token, holds_token, is_untyped, readable
 
 Resource = Mapping[str, Any]
 
@@ -55,10 +55,10 @@ _FORMS = {"whole number": r"\d+", "true or false": "true|false"}
 
 
 def own_rule_faults(resource: Resource) -> Iterator[Fault]:
-    """Yield what the rules of this module refuse in a resource that its schema accepts.
+    """Yield what the rules of this module refuse in a resource.
 
     Args:
-        resource: The resource.
+        resource: The resource, which its schema need not accept.
     """
     for check in _CHECKS.get((_group(resource["apiVersion"]), resource["kind"]), ()):
         yield from check(resource)
@@ -69,19 +69,43 @@ def _group(api_version: str) -> str:
 
 
 def _selector(workload: Resource) -> Iterator[Fault]:
-    wanted = _get(workload, "spec", "selector", "matchLabels")
-    labels = _get(workload, "spec", "template", "metadata", "labels")
-    if is_untyped(wanted) or is_untyped(labels):
+    selector = _get(workload, "spec", "selector")
+    where = ("spec", "template", "metadata", "labels")
+    labels = _map(workload, *where)
+    if is_untyped(_get(workload, *where)) or any(map(has_token, labels)):
         return
-    for name, value in (wanted or {}).items():
-        found = (labels or {}).get(name)
-        if found != value and not has_token(value) and not has_token(found):
+    for name, value in _map(selector, "matchLabels").items():
+        found = labels.get(name)
+        if found != value and not any(map(has_token, (name, value, found))):
             yield Fault(
                 field="spec.selector.matchLabels",
                 says=f"wants {name}={value}, which the labels in spec.template.metadata.labels "
                 "do not have",
                 rule="selector",
             )
+    for index, requirement in enumerate(_list(selector, "matchExpressions")):
+        if not _may_meet(labels, requirement):
+            yield Fault(
+                field=f"spec.selector.matchExpressions[{index}]",
+                says="is not met by the labels in spec.template.metadata.labels",
+                rule="selector",
+            )
+
+
+def _may_meet(labels: Mapping[str, Any], requirement: Any) -> bool:
+    name, values = str(_get(requirement, "key")), _list(requirement, "values")
+    if holds_token(requirement) or has_token(labels.get(name)):
+        return True
+    match _get(requirement, "operator"):
+        case "In":
+            return labels.get(name) in values
+        case "NotIn":
+            return labels.get(name) not in values
+        case "Exists":
+            return name in labels
+        case "DoesNotExist":
+            return name not in labels
+    return True
 
 
 def _volumes(workload: Resource) -> Iterator[Fault]:
@@ -90,7 +114,7 @@ def _volumes(workload: Resource) -> Iterator[Fault]:
         _get(each, "name")
         for each in (
             *_list(pod, "volumes"),
-            *_list(workload.get("spec"), "volumeClaimTemplates", "metadata"),
+            *_list(_get(workload, "spec"), "volumeClaimTemplates", "metadata"),
         )
     ]
     for field, container in _containers(path, pod):
@@ -107,11 +131,10 @@ def _volumes(workload: Resource) -> Iterator[Fault]:
 def _extended_resources(workload: Resource) -> Iterator[Fault]:
     path, pod = _pod(workload)
     for field, container in _containers(path, pod):
-        resources = container.get("resources")
-        limits, requests = _get(resources, "limits") or {}, _get(resources, "requests") or {}
-        if is_untyped(resources) or is_untyped(limits) or is_untyped(requests):
+        if is_untyped(_get(container, "resources", "limits")):
             continue
-        for name, amount in requests.items():
+        limits = _map(container, "resources", "limits")
+        for name, amount in _map(container, "resources", "requests").items():
             # Kubernetes' own resources have no domain.
             if "/" in name and not has_token(amount) and not has_token(limits.get(name)):
                 if str(limits.get(name)) != str(amount):
@@ -123,9 +146,9 @@ def _extended_resources(workload: Resource) -> Iterator[Fault]:
 
 
 def _disruption_budget(budget: Resource) -> Iterator[Fault]:
-    spec = budget.get("spec", {})
-    bounds = [name for name in ("minAvailable", "maxUnavailable") if name in spec]
-    if len(bounds) != 1:
+    spec = _get(budget, "spec")
+    bounds = [name for name in ("minAvailable", "maxUnavailable") if _get(spec, name) is not None]
+    if len(bounds) != 1 and not is_untyped(spec):
         yield Fault(
             field="spec",
             says=f"has {' and '.join(bounds) or 'neither bound'}: one of minAvailable and "
@@ -135,10 +158,8 @@ def _disruption_budget(budget: Resource) -> Iterator[Fault]:
 
 
 def _rolling_update(deployment: Resource) -> Iterator[Fault]:
-    update = _get(deployment, "spec", "strategy", "rollingUpdate") or {}
-    if not is_untyped(update) and all(
-        update.get(name) in (0, "0%") for name in ("maxSurge", "maxUnavailable")
-    ):
+    update = _map(deployment, "spec", "strategy", "rollingUpdate")
+    if all(update.get(name) in (0, "0%") for name in ("maxSurge", "maxUnavailable")):
         yield Fault(
             field="spec.strategy.rollingUpdate",
             says="has 0 for both maxSurge and maxUnavailable: no pod could ever be replaced",
@@ -147,7 +168,7 @@ def _rolling_update(deployment: Resource) -> Iterator[Fault]:
 
 
 def _snapshot(node_class: Resource) -> Iterator[Fault]:
-    spec = node_class.get("spec", {})
+    spec = _map(node_class, "spec")
     for index, mapping in enumerate(_list(spec, "blockDeviceMappings")):
         if _get(mapping, "ebs", "snapshotID") is None:
             continue
@@ -183,12 +204,12 @@ def _node_labels(pool: Resource) -> Iterator[Fault]:
 
 
 def _sqs_triggers(scaled: Resource) -> Iterator[Fault]:
-    for index, trigger in enumerate(_list(scaled.get("spec"), "triggers")):
+    for index, trigger in enumerate(_list(_get(scaled, "spec"), "triggers")):
         if _get(trigger, "type") != "aws-sqs-queue":
             continue
-        settings = _get(trigger, "metadata") or {}
+        settings = _map(trigger, "metadata")
         path = f"spec.triggers[{index}].metadata"
-        for name, value in () if is_untyped(settings) else settings.items():
+        for name, value in settings.items():
             kind = _SQS_SETTINGS.get(name)
             if kind is None:
                 close = get_close_matches(name, _SQS_SETTINGS, n=1)
@@ -210,7 +231,9 @@ def _sqs_triggers(scaled: Resource) -> Iterator[Fault]:
                     else f"is {value!r}: must be 'true' or 'false'",
                     rule="sqs-trigger",
                 )
-        if not is_untyped(settings) and not {"queueURL", "queueURLFromEnv"} & settings.keys():
+        if is_untyped(_get(trigger, "metadata")):
+            continue
+        if not {"queueURL", "queueURLFromEnv"} & settings.keys():
             yield Fault(
                 field=f"{path}.queueURL",
                 says="is missing: an aws-sqs-queue trigger needs its queue",
@@ -229,6 +252,12 @@ def _get(value: Any, *path: str) -> Any:
     return value
 
 
+def _map(value: Any, *path: str) -> Mapping[str, Any]:
+    """Return the object at a path in a resource: empty where there is none, or it is not known."""
+    found = _get(value, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _list(value: Any, *path: str) -> list[Any]:
     """Return the list at the first name of a path, and from each item what the others lead to."""
     found = _get(value, *path[:1])
@@ -244,8 +273,7 @@ def _pod(workload: Resource) -> tuple[str, Mapping[str, Any]]:
         path = ("spec", "jobTemplate", "spec", "template", "spec")
     else:
         path = ("spec", "template", "spec")
-    found = _get(workload, *path)
-    return ".".join(path), found if isinstance(found, Mapping) else {}
+    return ".".join(path), _map(workload, *path)
 
 
 def _containers(path: str, pod: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -261,9 +289,10 @@ _CHECKS: dict[tuple[str, str], tuple[_Check, ...]] = {
     ("", "Pod"): _OF_PODS,
     ("apps", "DaemonSet"): (_selector, *_OF_PODS),
     ("apps", "Deployment"): (_selector, _rolling_update, *_OF_PODS),
+    ("apps", "ReplicaSet"): (_selector, *_OF_PODS),
     ("apps", "StatefulSet"): (_selector, *_OF_PODS),
     ("batch", "CronJob"): _OF_PODS,
-    ("batch", "Job"): _OF_PODS,
+    ("batch", "Job"): (_selector, *_OF_PODS),
     ("karpenter.k8s.aws", "EC2NodeClass"): (_snapshot,),
     ("karpenter.sh", "NodePool"): (_node_labels,),
     ("keda.sh", "ScaledObject"): (_sqs_triggers,),

@@ -80,7 +80,6 @@ def core_schema(definition: str) -> Schema:
     return {"$ref": f"#/$defs/{definition}", "$defs": _kubernetes()["$defs"]}
 
 
-@cache
 def custom_schema(api_version: str, kind: str) -> Schema | None:
     """Return the schema of a custom resource as its definition has it, or None if it is not known.
 
@@ -89,19 +88,54 @@ def custom_schema(api_version: str, kind: str) -> Schema | None:
         kind: The kind.
     """
     group, _, version = api_version.partition("/")
-    plural = _CUSTOM_KINDS.get((group, kind))
-    if plural is None:
+    if (group, kind) not in _CUSTOM_KINDS:
         return None
+    return _custom_schemas(group, kind).get(version)
+
+
+@cache
+def _custom_schemas(group: str, kind: str) -> dict[str, Schema]:
     import yaml
 
     # The parser in C, where there is one, is ten times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = (_FOLDER / f"{group}_{plural}.yaml").read_text("utf-8")
-    for served in yaml.load(text, Loader=loader)["spec"]["versions"]:
-        if served["name"] == version:
-            found: Schema = served["schema"]["openAPIV3Schema"]
-            return found
-    return None
+    text = (_FOLDER / f"{group}_{_CUSTOM_KINDS[group, kind]}.yaml").read_text("utf-8")
+    return {
+        served["name"]: served["schema"]["openAPIV3Schema"]
+        for served in yaml.load(text, Loader=loader)["spec"]["versions"]
+    }
+
+
+def api_versions_of(kind: str) -> list[str]:
+    """Return the API groups and versions that are known to have a kind.
+
+    Args:
+        kind: The kind.
+    """
+    own = [name.rpartition("/") for name in _kubernetes()["kinds"]]
+    return [
+        *(api_version for api_version, _, known in own if known == kind),
+        *(
+            f"{group}/{version}"
+            for group, known in _CUSTOM_KINDS
+            if known == kind
+            for version in _custom_schemas(group, known)
+        ),
+    ]
+
+
+def kinds_of(api_version: str) -> list[str]:
+    """Return the kinds that an API group and version is known to have.
+
+    Args:
+        api_version: API group and version.
+    """
+    own = [name.rpartition("/") for name in _kubernetes()["kinds"]]
+    group = api_version.partition("/")[0]
+    return [
+        *(kind for known, _, kind in own if known == api_version),
+        *(kind for known, kind in _CUSTOM_KINDS if known == group),
+    ]
 
 
 def is_known_to_be_missing(api_version: str, kind: str) -> bool:

@@ -58,6 +58,7 @@ def _validator_class() -> type[Validator]:
             "additionalProperties": _unless_untyped(_additional_properties),
             "enum": _unless_token(_enum),
             "maximum": _unless_untyped(_maximum),
+            "minItems": _unless_untyped(_min_items),
             "minimum": _unless_untyped(_minimum),
             "oneOf": _unless_untyped(_one_of),
             "pattern": _unless_token(_pattern),
@@ -184,6 +185,13 @@ def _minimum(
 ) -> Iterator[ValidationError]:
     if validator.is_type(instance, "number") and instance < least:
         yield _error(f"is {instance}: at least {least}")
+
+
+def _min_items(
+    validator: Any, least: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if isinstance(instance, list) and len(instance) < least:
+        yield _error(f"has {len(instance)} items: at least {least}")
 
 
 def _maximum(

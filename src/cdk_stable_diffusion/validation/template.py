@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .token import readable, token, untyped_token
+from .fault import Fault, field_path
+from .token import is_untyped, readable, token, untyped_token
 
 KUBERNETES_RESOURCE = "Custom::AWSCDK-EKS-KubernetesResource"
 """What a `KubernetesManifest` becomes in a template."""
@@ -23,14 +24,16 @@ class Manifest:
     Attributes:
         logical_id: Its identifier in the template.
         resources: What it applies, with stand-ins for what is known only at deployment.
+        faults: What it holds besides, which is no Kubernetes resource.
     """
 
     logical_id: str
     resources: tuple[dict[str, Any], ...]
+    faults: tuple[Fault, ...]
 
 
 class UnreadableManifest(Exception):
-    """A manifest that is no list of Kubernetes resources.
+    """A manifest that is no JSON.
 
     Attributes:
         logical_id: Identifier of the resource in the template.
@@ -82,38 +85,57 @@ def read_manifest(template: Mapping[str, Any], logical_id: str) -> Manifest:
         logical_id: The resource.
 
     Raises:
-        UnreadableManifest: If that is no list of Kubernetes resources.
+        UnreadableManifest: If that is no JSON.
     """
     text = joined_text(template["Resources"][logical_id]["Properties"]["Manifest"])
     try:
-        documents = json.loads(text)
+        whole = json.loads(text)
     except ValueError as error:
         raise UnreadableManifest(logical_id, f"is no JSON: {error}") from error
-    resources = tuple(_each(documents if isinstance(documents, list) else [documents]))
-    for resource in resources:
-        if not _is_resource(resource):
-            shown = json.dumps(readable(resource))[:80]
-            raise UnreadableManifest(
-                logical_id, f"holds {shown}, which lacks an apiVersion, a kind or metadata"
-            )
-    return Manifest(logical_id=logical_id, resources=resources)
-
-
-def _each(documents: list[Any]) -> Iterator[Any]:
-    for document in documents:
-        if isinstance(document, dict) and document.get("kind") == "List":
-            yield from document.get("items", ())
-        else:
-            yield document
-
-
-def _is_resource(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("apiVersion"), str)
-        and isinstance(value.get("kind"), str)
-        and isinstance(value.get("metadata"), dict)
+    documents = [
+        found
+        for index, each in enumerate(whole if isinstance(whole, list) else [whole])
+        for found in _each(each, ("Manifest", index))
+    ]
+    return Manifest(
+        logical_id=logical_id,
+        resources=tuple(document for _, document in documents if not _lacks(document)),
+        faults=tuple(
+            Fault(field=field_path(path), says=_says(document))
+            for path, document in documents
+            if _lacks(document)
+        ),
     )
+
+
+def _each(document: Any, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], Any]]:
+    """Yield the resource that a document is, or all those of a list, and where they are."""
+    kind = str(document.get("kind")) if isinstance(document, dict) else ""
+    items = document.get("items") if kind.endswith("List") else None
+    if isinstance(items, list):
+        # There are lists of a kind, too: the items of a ConfigMapList need not say what they are.
+        of = kind.removesuffix("List")
+        inferred = {"apiVersion": document.get("apiVersion"), "kind": of} if of else {}
+        for index, item in enumerate(items):
+            whole = {**inferred, **item} if isinstance(item, dict) else item
+            yield from _each(whole, (*path, "items", index))
+    elif not is_untyped(items):
+        yield path, document
+
+
+def _lacks(document: Any) -> list[str]:
+    """Return what makes a document no Kubernetes resource."""
+    fields = document if isinstance(document, dict) else {}
+    return [
+        *([] if isinstance(fields.get("apiVersion"), str) else ["an apiVersion"]),
+        *([] if isinstance(fields.get("kind"), str) else ["a kind"]),
+        *([] if isinstance(fields.get("metadata"), dict) else ["metadata"]),
+    ]
+
+
+def _says(document: Any) -> str:
+    shown = json.dumps(readable(document))[:80]
+    return f"is {shown}, which lacks {' and '.join(_lacks(document))}"
 
 
 def joined_text(value: Any) -> str:

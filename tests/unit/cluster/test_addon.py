@@ -65,7 +65,12 @@ def test_an_addon_refuses(values: dict[str, Any], says: str) -> None:
     [
         ({}, "managed_policies or role: exactly one of them is given"),
         ({"managed_policies": "AmazonEKS_CNI_Policy"}, "managed_policies is 'AmazonEKS_CNI_Po"),
-        ({"managed_policies": (1,)}, "managed_policies is 1: a tuple of names"),
+        ({"managed_policies": (1,)}, "managed_policies is 1: a list of names"),
+        (
+            {"managed_policies": ["arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy"]},
+            "managed_policies has 'arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy': the name of a "
+            "policy of AWS, such as 'AmazonEKS_CNI_Policy', not an ARN",
+        ),
         ({"role": "arn"}, "role is 'arn': a role, such as an iam.Role"),
         ({"service_account": 1}, "service_account is 1: a name"),
     ],
@@ -73,6 +78,22 @@ def test_an_addon_refuses(values: dict[str, Any], says: str) -> None:
 def test_a_pod_identity_refuses(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         PodIdentity(**{"service_account": "aws-node", **values})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AmazonEKS_CNI_Policy", "service-role/AmazonEBSCSIDriverPolicy", "job-function/Billing"],
+)
+def test_a_pod_identity_takes_names_of_policies_in_a_list(name: str) -> None:
+    identity = PodIdentity(service_account="aws-node", managed_policies=[name])
+    assert identity == PodIdentity(service_account="aws-node", managed_policies=(name,))
+    assert identity.managed_policies == (name,)
+
+
+def test_a_policy_may_be_known_at_deployment_only() -> None:
+    policy = Fn.import_value("Policy")
+    identity = PodIdentity(service_account="aws-node", managed_policies=[policy])
+    assert identity.managed_policies == (policy,)
 
 
 def test_a_version_may_be_known_at_deployment_only() -> None:

@@ -49,6 +49,13 @@ from cdk_stable_diffusion.cluster import Addon, Compute, SdEksCluster, VpcEndpoi
             {"system_instance_type": ec2.InstanceType("t4g.small")},
             "system_instance_type is t4g.small: medium or larger",
         ),
+        *(
+            (
+                {"system_instance_type": ec2.InstanceType(name)},
+                f"system_instance_type is {name}: with its size, such as m7g.large",
+            )
+            for name in ("m7g", "large", "m7g.large.x")
+        ),
         ({"system_node_count": 1}, "system_node_count is 1: 2 to 10"),
         ({"addons": "coredns"}, "addons is 'coredns': a list of add-ons, such as [Addon("),
         ({"addons": ["coredns"]}, "addons is ['coredns']: a list of add-ons, such as [Addon("),

@@ -48,7 +48,11 @@ def test_refuses_an_address_within_a_network(network: ipaddress.IPv4Network) -> 
         (("office",), "cidrs has 'office': an IPv4 network"),
         (("203.0.113.0/33",), "cidrs has '203.0.113.0/33': an IPv4 network"),
         (("2001:db8::/32",), "cidrs has '2001:db8::/32': an IPv4 network"),
-        ((1,), "cidrs is 1: networks as text"),
+        ((1,), "cidrs is 1: networks one by one"),
+        (
+            (["203.0.113.0/24"],),
+            "cidrs is ['203.0.113.0/24']: networks one by one, such as '203.0.113.0/24', '198.51",
+        ),
         (("203.0.113.0/24", "203.0.113.0/24"), "each network once"),
     ],
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Fn, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks as older_eks
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Annotations, Match
 from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
+from constructs import DependencyGroup
 
 from cdk_stable_diffusion.cluster import (
     VERSIONS,
@@ -22,26 +24,35 @@ from cdk_stable_diffusion.cluster import (
     RuntimeCluster,
     SdEksCluster,
 )
+from cdk_stable_diffusion.cluster.subnets import ISOLATED_WARNING
 from tests.manifests.compose import Template, new_app, properties, resources, templates_of
 from tests.manifests.graph import DependencyGraph
 from tests.manifests.template import manifests_of
 
 SERVICE_TOKEN = "arn:aws:lambda:eu-west-1:123456789012:function:kubectl"
+HERE = {"account": "123456789012", "region": "eu-west-1"}
 SECURITY_GROUP = "sg-0123456789abcdef0"
 
 
-def own_cluster(stack: Stack, *, nodes: int = 2, **given: Any) -> tuple[eks.Cluster, ec2.Vpc]:
+def own_cluster(
+    stack: Stack, *, nodes: int | None = 2, **given: Any
+) -> tuple[eks.Cluster, ec2.Vpc]:
     vpc = ec2.Vpc(stack, "MyVpc", nat_gateways=1)
+    given.setdefault("version", eks.KubernetesVersion.V1_35)
+    given.setdefault("default_capacity_type", eks.DefaultCapacityType.NODEGROUP)
     cluster = eks.Cluster(
         stack,
         "Mine",
         vpc=vpc,
-        version=eks.KubernetesVersion.V1_35,
-        default_capacity_type=eks.DefaultCapacityType.NODEGROUP,
         default_capacity=nodes,
         **given,
     )
     return cluster, vpc
+
+
+def on_auto_mode(stack: Stack) -> tuple[eks.Cluster, ec2.Vpc]:
+    automatic = eks.DefaultCapacityType.AUTOMODE
+    return own_cluster(stack, nodes=None, default_capacity_type=automatic, **kubectl(stack))
 
 
 def kubectl(stack: Stack) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def kubectl(stack: Stack) -> dict[str, Any]:
     return {"kubectl_provider_options": eks.KubectlProviderOptions(kubectl_layer=layer)}
 
 
-def imported(stack: Stack, **given: Any) -> tuple[eks.ICluster, ec2.IVpc]:
+def imported(stack: Stack, *, name: str = "mine", **given: Any) -> tuple[eks.ICluster, ec2.IVpc]:
     vpc = ec2.Vpc.from_vpc_attributes(
         stack,
         "MyVpc",
@@ -58,16 +69,25 @@ def imported(stack: Stack, **given: Any) -> tuple[eks.ICluster, ec2.IVpc]:
         private_subnet_ids=["subnet-1", "subnet-2"],
     )
     attributes = {
+        "vpc": vpc,
         "cluster_security_group_id": SECURITY_GROUP,
         "kubectl_provider": eks.KubectlProvider.from_kubectl_provider_attributes(
             stack, "Kubectl", service_token=SERVICE_TOKEN
         ),
         **given,
     }
-    cluster = eks.Cluster.from_cluster_attributes(
-        stack, "Mine", cluster_name="mine", vpc=vpc, **attributes
-    )
+    cluster = eks.Cluster.from_cluster_attributes(stack, "Mine", cluster_name=name, **attributes)
     return cluster, vpc
+
+
+def vpc_of(stack: Stack, id: str) -> ec2.IVpc:
+    return ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Other",
+        vpc_id=id,
+        availability_zones=["eu-west-1a", "eu-west-1b"],
+        private_subnet_ids=["subnet-1", "subnet-2"],
+    )
 
 
 def there(stack: Stack) -> dict[str, Any]:
@@ -164,6 +184,31 @@ class TestThatIsMade:
         assert graph.named(mine.node.path.removeprefix("Service/")) in before
         assert graph.named(other.node.path.removeprefix("Service/")) not in before
 
+    def test_waits_for_a_group_of_dependencies(self) -> None:
+        app = new_app()
+        stack = Stack(app, "Service")
+        cluster, vpc = own_cluster(stack, nodes=0, **kubectl(stack))
+        mine = cluster.add_nodegroup_capacity("First", desired_size=2)
+        after = [DependencyGroup(mine)]
+        SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc, after=after)
+        graph = DependencyGraph(templates_of(app)["Service"])
+        before = graph.waits_for(graph.named("Sd/Karpenter/Chart"))
+        assert graph.named(mine.node.path.removeprefix("Service/")) in before
+
+    def test_may_be_on_auto_mode(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = on_auto_mode(stack)
+        made = SdEksCluster.from_cluster(
+            stack, "Sd", cluster=cluster, vpc=vpc, compute=Compute.auto_mode()
+        )
+        assert made.compute.is_auto_mode
+
+    def test_may_have_a_karpenter_beside_auto_mode(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = on_auto_mode(stack)
+        made = SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc, **there(stack))
+        assert not made.compute.is_auto_mode
+
     def test_gets_the_addons_that_it_lacks(self) -> None:
         app = new_app()
         stack = Stack(app, "Service")
@@ -243,6 +288,103 @@ class TestThatIsImported:
         assert made.instance_profile is None
 
 
+class TestVpc:
+    """The VPC of the cluster, as far as it is known, however it is told."""
+
+    def test_may_be_imported_twice(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, _ = imported(stack)
+        same = vpc_of(stack, "vpc-1")
+        assert SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=same).vpc is same
+
+    def test_may_be_known_at_deployment_only(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, _ = imported(stack)
+        same = vpc_of(stack, Fn.import_value("Vpc"))
+        assert SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=same).vpc is same
+
+    def test_may_be_unknown_to_the_cluster(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = imported(stack, vpc=None)
+        assert SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc).vpc is vpc
+
+    def test_may_be_looked_up(self) -> None:
+        stack = Stack(App(), "Service", env=HERE)
+        cluster, _ = imported(stack)
+        same = ec2.Vpc.from_lookup(stack, "Other", vpc_id="vpc-1")
+        gpus = ec2.SubnetSelection(subnet_group_name="Gpus")
+        made = SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=same, subnets=gpus)
+        assert len(made.node_subnets) == 2
+
+
+def test_warns_of_isolated_subnets() -> None:
+    stack = Stack(App(), "Service")
+    cluster, _ = imported(stack)
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Other",
+        vpc_id="vpc-1",
+        availability_zones=["eu-west-1a", "eu-west-1b"],
+        isolated_subnet_ids=["subnet-1", "subnet-2"],
+    )
+    isolated = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+    SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc, subnets=isolated)
+    says = Match.string_like_regexp(f"subnets selects isolated subnets, .*{ISOLATED_WARNING}")
+    assert len(Annotations.from_stack(stack).find_warning("/Service/Sd", says)) == 1
+
+
+class TestRefusesASecondTime:
+    def test_a_cluster_of_this_library(self) -> None:
+        stack = Stack(App(), "Service")
+        made = SdEksCluster(stack, "Cluster")
+        with pytest.raises(ValueError, match="cluster is prepared already, once is enough"):
+            SdEksCluster.from_cluster(stack, "Sd", cluster=made.cluster, vpc=made.vpc)
+
+    def test_a_cluster_that_is_made(self) -> None:
+        app = App()
+        stack = Stack(app, "Service")
+        cluster, vpc = own_cluster(stack, **kubectl(stack))
+        SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc)
+        with pytest.raises(ValueError, match="cluster is prepared already"):
+            SdEksCluster.from_cluster(Stack(app, "Second"), "Sd", cluster=cluster, vpc=vpc)
+
+    def test_a_cluster_whose_name_is_known_at_deployment_only(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = imported(stack, name=Fn.import_value("Name"))
+        SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc)
+        with pytest.raises(ValueError, match="cluster is prepared already"):
+            SdEksCluster.from_cluster(stack, "Again", cluster=cluster, vpc=vpc)
+
+    def test_a_cluster_that_is_imported_twice(self) -> None:
+        app = App()
+        first, second = (Stack(app, name, env=HERE) for name in ("First", "Second"))
+        cluster, vpc = imported(first)
+        SdEksCluster.from_cluster(first, "Sd", cluster=cluster, vpc=vpc)
+        again, vpc = imported(second)
+        with pytest.raises(ValueError, match="cluster is prepared already"):
+            SdEksCluster.from_cluster(second, "Sd", cluster=again, vpc=vpc)
+
+    @pytest.mark.parametrize(
+        ("name", "env"),
+        [("other", HERE), ("mine", {**HERE, "region": "us-east-1"}), ("mine", None)],
+    )
+    def test_but_no_other_cluster(self, name: str, env: dict[str, str] | None) -> None:
+        app = App()
+        first, second = Stack(app, "First", env=HERE), Stack(app, "Second", env=env)
+        for stack, each in ((first, "mine"), (second, name)):
+            cluster, vpc = imported(stack, name=each)
+            SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc)
+
+    def test_but_not_after_a_refusal(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = imported(stack)
+        with pytest.raises(ValueError, match="addons is 1"):
+            SdEksCluster.from_cluster(
+                stack, "Sd", cluster=cluster, vpc=vpc, addons=cast("list[Addon]", 1)
+            )
+        SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc)
+
+
 class TestRefuses:
     def test_a_cluster_without_kubectl(self) -> None:
         stack = Stack(App(), "Service")
@@ -291,13 +433,15 @@ class TestRefuses:
             ({"addons": "vpc-cni"}, "addons is 'vpc-cni': a list of add-ons"),
             (
                 {"addons": [Addon.left_out("metrics-server")]},
-                "addons leaves out metrics-server: only nothing can be left out",
+                "addons leaves out metrics-server: nothing is installed but what addons names",
             ),
             (
                 {"addons": [Addon(name="vpc-cni")], "compute": Compute.auto_mode()},
                 "addons names vpc-cni: EKS Auto Mode has it built in",
             ),
             ({"after": 1}, "after is 1: a list, such as [nodegroup]"),
+            ({"after": "x"}, "after is 'x': a list, such as [nodegroup]"),
+            ({"after": ["x"]}, "after has 'x': constructs, such as [nodegroup]"),
         ],
     )
     def test(self, arguments: dict[str, Any], says: str) -> None:
@@ -306,6 +450,45 @@ class TestRefuses:
         with pytest.raises(ValueError) as error:
             SdEksCluster.from_cluster(stack, "Sd", **{"cluster": cluster, "vpc": vpc, **arguments})
         assert says in str(error.value)
+
+    @pytest.mark.parametrize("version", ["1.31", "1.32"])
+    def test_an_older_kubernetes(self, version: str) -> None:
+        stack = Stack(App(), "Service")
+        older = eks.KubernetesVersion.of(version)
+        cluster, vpc = own_cluster(stack, version=older, **kubectl(stack))
+        with pytest.raises(ValueError, match=f"cluster has Kubernetes {version}: 1.33 or later"):
+            SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc)
+
+    @pytest.mark.parametrize("compute", [None, Compute.karpenter()], ids=["default", "said"])
+    def test_to_install_karpenter_on_auto_mode(self, compute: Compute | None) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = on_auto_mode(stack)
+        with pytest.raises(
+            ValueError, match=r"compute is Compute\.karpenter\(\), the default, but"
+        ):
+            SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc, compute=compute)
+
+    def test_auto_mode_on_a_cluster_without(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, vpc = own_cluster(stack, **kubectl(stack))
+        with pytest.raises(ValueError, match="but cluster is not on EKS Auto Mode: Compute"):
+            SdEksCluster.from_cluster(
+                stack, "Sd", cluster=cluster, vpc=vpc, compute=Compute.auto_mode()
+            )
+
+    def test_another_vpc(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, _ = own_cluster(stack, **kubectl(stack))
+        with pytest.raises(
+            ValueError, match="vpc is Service/Other, but cluster is in Service/MyVpc: the VPC of"
+        ):
+            SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=ec2.Vpc(stack, "Other"))
+
+    def test_another_vpc_than_was_imported(self) -> None:
+        stack = Stack(App(), "Service")
+        cluster, _ = imported(stack)
+        with pytest.raises(ValueError, match="vpc is Service/Other, but cluster is in Service/MyV"):
+            SdEksCluster.from_cluster(stack, "Sd", cluster=cluster, vpc=vpc_of(stack, "vpc-2"))
 
     def test_karpenter_where_auto_mode_has_its_own(self) -> None:
         stack = Stack(App(), "Service")

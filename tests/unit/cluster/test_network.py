@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk.assertions import Annotations, Match
 
-from cdk_stable_diffusion.cluster import Compute, SdEksCluster, VpcEndpoints
+from cdk_stable_diffusion.cluster import Addon, Compute, SdEksCluster, VpcEndpoints
+from cdk_stable_diffusion.cluster.addons import NO_NETWORK_POLICY_WARNING
+from cdk_stable_diffusion.cluster.subnets import ISOLATED_WARNING
 from tests.manifests.compose import Template, new_app, properties, resources, templates_of
 from tests.manifests.graph import DependencyGraph
 
@@ -106,6 +110,69 @@ class TestSubnets:
         cluster = SdEksCluster(Stack.of(vpc), "Cluster", vpc=vpc)
         private = {subnet.node.path for subnet in vpc.private_subnets}
         assert {subnet.node.path for subnet in cluster.node_subnets} == private
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        None,
+        ec2.SubnetSelection(subnet_group_name="Gpus"),
+        ec2.SubnetSelection(availability_zones=["eu-west-1a", "eu-west-1b"]),
+        ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
+    ],
+)
+@pytest.mark.parametrize("compute", [Compute.karpenter(), Compute.auto_mode()], ids=str)
+def test_a_vpc_can_be_looked_up(selection: ec2.SubnetSelection | None, compute: Compute) -> None:
+    app = new_app()
+    stack = Stack(app, "Service", env={"account": "123456789012", "region": "eu-west-1"})
+    vpc = ec2.Vpc.from_lookup(stack, "Mine", vpc_id="vpc-1")
+    # `cdk synth` looks up what a first synthesis asks for, if that succeeds.
+    cluster = SdEksCluster(
+        stack,
+        "Cluster",
+        vpc=vpc,
+        subnets=selection,
+        compute=compute,
+        vpc_endpoints=VpcEndpoints.aws_services(),
+    )
+    assert len(cluster.node_subnets) == 2
+    manifest = json.loads(Path(app.synth().directory, "manifest.json").read_text())
+    assert "vpc-provider" in [each["provider"] for each in manifest["missing"]]
+
+
+def warnings(cluster: SdEksCluster, id: str) -> list[str]:
+    found = Annotations.from_stack(Stack.of(cluster)).find_warning(
+        "*", Match.string_like_regexp(id)
+    )
+    return [str(each.entry.data) for each in found]
+
+
+class TestWarns:
+    def test_of_isolated_subnets(self) -> None:
+        stack = Stack(App(), "Service")
+        kinds = {"Out": ec2.SubnetType.PUBLIC, "In": ec2.SubnetType.PRIVATE_ISOLATED}
+        vpc = ec2.Vpc(
+            stack,
+            "Mine",
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name=name, subnet_type=kind) for name, kind in kinds.items()
+            ],
+        )
+        selection = ec2.SubnetSelection(subnet_group_name="In")
+        cluster = SdEksCluster(stack, "Cluster", vpc=vpc, subnets=selection)
+        (warning,) = warnings(cluster, ISOLATED_WARNING)
+        assert "isolated subnets, Service/Mine/InSubnet1, Service/Mine/InSubnet2: " in warning
+
+    def test_not_of_others(self) -> None:
+        cluster = SdEksCluster(Stack(App(), "Service"), "Cluster")
+        assert warnings(cluster, "isolated|network-policy") == []
+
+    @pytest.mark.parametrize("value", ["false", False])
+    def test_where_nothing_enforces_network_policies(self, value: object) -> None:
+        cni = Addon(name="vpc-cni", configuration={"enableNetworkPolicy": value})
+        cluster = SdEksCluster(Stack(App(), "Service"), "Cluster", addons=[cni])
+        (warning,) = warnings(cluster, NO_NETWORK_POLICY_WARNING)
+        assert f"enableNetworkPolicy of vpc-cni is {value!r}, not 'true'" in warning
 
 
 class TestEndpoints:

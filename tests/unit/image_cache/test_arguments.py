@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from tests.unit.image_cache.scene import custom, image, network, template
             "subnets: there are no such subnets",
         ),
         ({"volume": 60}, "volume is 60: a Size"),
-        ({"volume": Size.gibibytes(19)}, "volume is 19 GiB: whole ones, 20 to 16384"),
-        ({"volume": Size.mebibytes(30_000)}, "volume is 29.29.* GiB: whole ones"),
+        ({"volume": Size.gibibytes(19)}, "volume is 19 GiB: whole GiB, 20 to 16384"),
+        ({"volume": Size.mebibytes(30_000)}, "volume is 30000 MiB: whole GiB"),
         ({"volume": Size.tebibytes(17)}, "volume is 17408 GiB"),
         ({"keep_versions": 1}, "keep_versions is 1: 2 to 10, since a rollback"),
         ({"keep_versions": 11}, "keep_versions is 11"),
@@ -43,10 +44,14 @@ from tests.unit.image_cache.scene import custom, image, network, template
         ({"timeout": 45}, "timeout is 45: a Duration"),
         ({"timeout": Duration.minutes(24)}, "timeout is 1440 seconds: 1500 to 3300"),
         ({"timeout": Duration.minutes(56)}, "timeout is 3360 seconds: 1500 to 3300"),
+        (
+            {"instance_type": ec2.InstanceType("m6i")},
+            r"instance_type is 'm6i': an InstanceType, such as ec2.InstanceType\('m6i.xlarge'\)",
+        ),
         ({"instance_type": "m6i.large"}, "instance_type is 'm6i.large': an InstanceType"),
         (
             {"instance_type": ec2.InstanceType("m7g.large")},
-            "instance_type is m7g.large: one of the x86-64 architecture",
+            "instance_type is 'm7g.large': one of the x86-64 architecture",
         ),
     ],
 )
@@ -96,6 +101,26 @@ def test_a_vpc_without_a_way_out_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "subnets",
+    [
+        None,
+        ec2.SubnetSelection(subnet_group_name="Builders"),
+        ec2.SubnetSelection(availability_zones=["eu-west-1a"]),
+    ],
+    ids=["default", "group", "zone"],
+)
+def test_a_vpc_that_is_yet_to_be_looked_up_is_taken(subnets: ec2.SubnetSelection | None) -> None:
+    app = cdk.App()
+    environment = cdk.Environment(account="123456789012", region="eu-west-1")
+    stack = cdk.Stack(app, "Stack", env=environment)
+    vpc = ec2.Vpc.from_lookup(stack, "Vpc", vpc_id="vpc-0123456789abcdef0")
+    ImageCache(stack, "Cache", images=[image()], vpc=vpc, subnets=subnets)
+    # It is looked up only if the app is synthesised.
+    manifest = json.loads((Path(app.synth().directory) / "manifest.json").read_text())
+    assert [each["provider"] for each in manifest["missing"]] == ["vpc-provider"]
+
+
 @pytest.mark.parametrize("minutes", [25, 55])
 def test_the_limits_are_allowed(minutes: int) -> None:
     resource = custom(
@@ -134,7 +159,7 @@ class TestModelsInImages:
         assert default_volume([image()]).to_gibibytes() == 60
 
     def test_a_volume_without_is_refused(self, with_model: RuntimeImage) -> None:
-        said = r"volume is 78 GiB: whole ones, 79 to 16384, since the models in the images take 59"
+        said = r"volume is 78 GiB: whole GiB, 79 to 16384, since the models in the images take 59"
         with pytest.raises(ValueError, match=said):
             template(images=[with_model], volume=Size.gibibytes(78))
 

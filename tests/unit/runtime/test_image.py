@@ -88,6 +88,6 @@ def test_is_new_only_if_something_in_it_changes(
 
 def test_published_image_is_used_as_it_is() -> None:
     stack = Stack(App(), "Service")
-    uri = "registry.example/agent@sha256:abc"
+    uri = f"registry.example/agent@sha256:{'0' * 64}"
     assert RuntimeImage.from_registry(uri)._bind(stack) == uri
     assert list(stack.node.children) == []

@@ -70,8 +70,11 @@ class TestDirectory:
         [
             ({"path": 5}, "path is 5: a directory, such as 'images/agent'"),
             ({"path": "no/where"}, "path is 'no/where': not a directory that exists"),
-            ({"dockerfile": "Containerfile"}, "dockerfile is 'Containerfile': a file in that"),
-            ({"dockerfile": ""}, "dockerfile is '': a file in that directory"),
+            (
+                {"dockerfile": "Containerfile"},
+                "dockerfile is 'Containerfile': there is no such file in '",
+            ),
+            ({"dockerfile": ""}, "dockerfile is '': there is no such file in '"),
             ({"dockerfile": None}, "dockerfile is None: a file in that directory"),
             ({"build_arguments": ["A=b"]}, "build_arguments is ['A=b']: text by name"),
             ({"build_arguments": {"A": 1}}, "build_arguments['A'] is 1: text"),
@@ -93,6 +96,10 @@ class TestDirectory:
         assert "dockerfile is 'x'" in str(error.value)
         assert "build_arguments['A'] is 1" in str(error.value)
 
+    def test_says_that_there_is_no_dockerfile(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=f"'Dockerfile': there is no such file in '{tmp_path}"):
+            RuntimeImage.from_directory(tmp_path)
+
 
 class TestTag:
     @pytest.mark.parametrize("uri", ["registry.example/agent:1", "registry.example/agent"])
@@ -104,7 +111,13 @@ class TestTag:
         )
 
     @pytest.mark.parametrize(
-        "uri", [DIGEST, Token.as_string({"Ref": "Image"})], ids=["digest", "token"]
+        "uri",
+        [
+            DIGEST,
+            f"registry.example/agent:1@sha512:{'0' * 128}",
+            Token.as_string({"Ref": "Image"}),
+        ],
+        ids=["digest", "longer-digest", "token"],
     )
     def test_is_not_seen_where_there_is_none(self, uri: str) -> None:
         service = light_service()

@@ -17,6 +17,7 @@ from cdk_stable_diffusion.runtime import (
     Scaling,
     SdNodePool,
 )
+from cdk_stable_diffusion.runtime.pool import UNKNOWN_FAMILIES_WARNING
 from cdk_stable_diffusion.runtime.runtime import FEWER_GPUS_WARNING
 from tests.manifests.compose import new_app
 from tests.manifests.graph import DependencyGraph
@@ -169,6 +170,29 @@ class TestShared:
                 f"max_gpus is 8 and scaling.max_replicas 9.*{FEWER_GPUS_WARNING}"
             ),
         )
+
+    @pytest.mark.parametrize(
+        ("families", "says"),
+        [
+            (
+                ("g66",),
+                r"families names 'g66' \(did you mean 'g6'\?\), which this version does not",
+            ),
+            (("g5", "p9", "g99"), "families names 'p9', 'g99', which this version does not know"),
+            (("g5",), None),
+        ],
+    )
+    def test_warns_of_families_of_which_nothing_is_known(
+        self, families: tuple[str, ...], says: str | None
+    ) -> None:
+        service = light_service()
+        shared_pool(service, nodes=GpuNodes(max_gpus=1, families=families))
+        annotations = Annotations.from_stack(service.stack)
+        if says is None:
+            annotations.has_no_warning("/Service/Gpus", Match.any_value())
+        else:
+            warning = Match.string_like_regexp(f"{says}.*{UNKNOWN_FAMILIES_WARNING}")
+            annotations.has_warning("/Service/Gpus", warning)
 
     def test_beside_runtimes_with_nodes_of_their_own(self) -> None:
         service = light_service()

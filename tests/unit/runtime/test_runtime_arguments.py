@@ -203,6 +203,11 @@ class TestModel:
             ((["a", "b"],), "model is ['a', 'b']: names one by one, Model.static('a', 'b')"),
             ((["a"], ["a"]), "model is ['a']: names one by one, Model.static('a')"),
             ((5,), "model is 5: a name, such as Model.static('sdxl')"),
+            pytest.param(
+                ("a", Token.as_string({"Ref": "Model"}), "/"),
+                "Model.static: model is a token: it must be known at synthesis; model '/': 1 to",
+                id="token",
+            ),
         ],
     )
     def test_refuses(self, names: tuple[Any, ...], says: str) -> None:
@@ -255,7 +260,49 @@ class TestScaling:
 
 
 class TestRuntimeImage:
-    @pytest.mark.parametrize("uri", ["", "https://registry.example/agent", "two words", 5, None])
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "",
+            "https://registry.example/agent",
+            "two words",
+            5,
+            None,
+            "ghcr.io/a/b@sha256:abc",
+            f"ghcr.io/a/b@sha256:{'A' * 64}",
+            f"ghcr.io/a/b@sha256:{'0' * 65}",
+            f"ghcr.io/a/b@md5:{'0' * 32}",
+            "ghcr.io/Acme/SD:1",
+            "Acme/sd",
+            "ghcr.io/a/b:",
+            "ghcr.io/a/b:-1",
+            f"ghcr.io/a/b:{'1' * 129}",
+            "ghcr.io/a//b",
+            "ghcr.io/a/",
+            "ghcr.io:https/a",
+            "a..b/c",
+            "a/b\n",
+        ],
+    )
     def test_refuses_what_is_no_image(self, uri: Any) -> None:
-        with pytest.raises(ValueError, match="uri is "):
+        with pytest.raises(ValueError, match=r"uri is .*: an image, as registry/name:tag or"):
             RuntimeImage.from_registry(uri)
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "busybox",
+            "acme/sd:V1.0_rc-2",
+            "localhost/a",
+            "localhost:5000/a__b/c-d.e:1",
+            "GHCR.io/a/b",
+            "[::1]:5000/a",
+            "10.0.0.1/a---b",
+            f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/sd:1@sha256:{'0a' * 32}",
+            f"ghcr.io/a/b@sha512:{'f' * 128}",
+            # The text of a token has a number that differs from run to run.
+            pytest.param(f"{Token.as_string({'Ref': 'Registry'})}/A:1", id="token"),
+        ],
+    )
+    def test_takes_what_the_kubelet_takes(self, uri: str) -> None:
+        assert RuntimeImage.from_registry(uri).uri == uri

@@ -9,7 +9,7 @@ from aws_cdk import Duration, Size, SizeRoundingBehavior
 from aws_cdk import aws_ec2 as ec2
 from jsii.errors import JSIIError
 
-from ..._validation import A_WHOLE_NUMBER, Faults, is_token, shown
+from ..._validation import A_WHOLE_NUMBER, Faults, is_token
 from ...image_cache_handler.references import ImageReference
 from ..disk import BYTES_OF_A_GIBIBYTE
 from ..image import RuntimeImage
@@ -17,10 +17,11 @@ from ..seconds import check_seconds
 
 DEFAULT_TIMEOUT_MINUTES = 45
 
+MIN_VOLUME_GIBIBYTES = 20
+MAX_VOLUME_GIBIBYTES = 16_384
+
 _DEFAULT_GIBIBYTES = 60
 _USABLE_PERCENT = 85
-_MIN_GIBIBYTES = 20
-_MAX_GIBIBYTES = 16_384
 _MIN_VERSIONS = 2
 _MAX_VERSIONS = 10
 _MIN_MINUTES = 25
@@ -67,12 +68,7 @@ def check(
     hint = "an InstanceType, such as ec2.InstanceType('m6i.xlarge')"
     if faults.check_type("instance_type", instance_type, ec2.InstanceType, hint, optional=True):
         assert instance_type is not None
-        faults.check(
-            is_token(instance_type.to_string())
-            or instance_type.architecture == ec2.InstanceArchitecture.X86_64,
-            f"instance_type is {instance_type.to_string()}: one of the x86-64 architecture, as GPU "
-            "nodes are",
-        )
+        _check_instance_type(faults, instance_type, hint)
     faults.raise_if_any(where)
 
 
@@ -101,6 +97,27 @@ def selected_subnets(vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None) -> ec2.
         subnet_group_name=subnets.subnet_group_name,
         subnets=subnets.subnets,
         subnet_type=subnets.subnet_type,
+    )
+
+
+def check_volume_size(faults: Faults, volume: Size, *, least: int, why: str = "") -> None:
+    """Check the size of the volume that a snapshot is taken of.
+
+    Args:
+        faults: Where to record what is wrong.
+        volume: The size.
+        least: Fewest GiB.
+        why: Why there must be as many.
+    """
+    if volume.is_unresolved():
+        faults.check(False, "volume is a token: it must be known at synthesis")
+        return
+    gibibytes = float(volume.to_gibibytes(rounding=SizeRoundingBehavior.NONE))
+    is_whole = gibibytes.is_integer()
+    faults.check(
+        is_whole and least <= gibibytes <= MAX_VOLUME_GIBIBYTES,
+        f"volume is {f'{gibibytes:.0f} GiB' if is_whole else f'{gibibytes * 1_024:g} MiB'}: whole "
+        f"GiB, {least} to {MAX_VOLUME_GIBIBYTES}{why}",
     )
 
 
@@ -138,7 +155,10 @@ def _check_network(faults: Faults, vpc: ec2.IVpc, subnets: ec2.SubnetSelection |
         return
     if right or subnets is None:
         try:
-            found = bool(selected_subnets(vpc, subnets).subnet_ids)
+            selected = selected_subnets(vpc, subnets)
+            # Until `cdk synth` has looked the VPC up, it has made-up subnets or none. A refusal
+            # would be the last word, since nothing is looked up for an app that fails.
+            found = bool(selected.subnet_ids) or bool(selected.is_pending_lookup)
         except (JSIIError, RuntimeError):
             found = False
         faults.check(
@@ -146,6 +166,22 @@ def _check_network(faults: Faults, vpc: ec2.IVpc, subnets: ec2.SubnetSelection |
             f"{'vpc' if subnets is None else 'subnets'}: there are no such subnets, from which an "
             "instance reaches AWS services",
         )
+
+
+def _check_instance_type(faults: Faults, instance_type: ec2.InstanceType, hint: str) -> None:
+    name = instance_type.to_string()
+    if is_token(name):
+        return
+    try:
+        architecture = instance_type.architecture
+    except RuntimeError:
+        # So AWS CDK says that it is no type.
+        faults.check(False, f"instance_type is {name!r}: {hint}")
+        return
+    faults.check(
+        architecture == ec2.InstanceArchitecture.X86_64,
+        f"instance_type is {name!r}: one of the x86-64 architecture, as GPU nodes are",
+    )
 
 
 def _models_gibibytes(images: Sequence[RuntimeImage]) -> int:
@@ -163,14 +199,10 @@ def _check_volume(faults: Faults, volume: Size | None, images: Sequence[RuntimeI
     if not faults.check_type("volume", volume, Size, hint, optional=True):
         return
     assert volume is not None
-    if volume.is_unresolved():
-        faults.check(False, "volume is a token: it must be known at synthesis")
-        return
-    gibibytes = volume.to_gibibytes(rounding=SizeRoundingBehavior.NONE)
     models = _models_gibibytes(images) if isinstance(images, (list, tuple)) else 0
-    least = _MIN_GIBIBYTES + models
-    faults.check(
-        float(gibibytes).is_integer() and least <= gibibytes <= _MAX_GIBIBYTES,
-        f"volume is {shown(gibibytes)} GiB: whole ones, {least} to {_MAX_GIBIBYTES}"
-        + (f", since the models in the images take {models}" if models else ""),
+    check_volume_size(
+        faults,
+        volume,
+        least=MIN_VOLUME_GIBIBYTES + models,
+        why=f", since the models in the images take {models}" if models else "",
     )
