@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,13 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--repeats", type=positive, default=5, metavar="N", help="how often; default: 5"
     )
     repeats = parser.parse_args(arguments).repeats
+    # Before the load of its own.
+    machine = conditions()
     seconds: dict[str, list[float]] = {}
     for repeat in tqdm(range(repeats + 1), unit="start"):
         for name, value in (*agent_steps(), *engine_steps()):
             if repeat:  # The first one fills the disk's cache.
                 seconds.setdefault(name, []).append(value)
     report = {
-        **conditions(),
+        **machine,
         "repeats": repeats,
         "seconds": {name: spread(values) for name, values in seconds.items()},
     }
@@ -156,8 +159,6 @@ def _wait(address: str) -> float:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -16,7 +16,6 @@ _STYLE = """\
 .small{font-size:11px;fill:#475569}
 .grid{stroke:#cbd5e1;stroke-width:1}
 .edge{stroke:#334155;stroke-width:1}
-.dashed{stroke:#334155;stroke-width:1;stroke-dasharray:4 3}
 .rule{stroke:#94a3b8;stroke-width:1.3;stroke-dasharray:5 4}"""
 
 

@@ -7,7 +7,7 @@ more than 100 MB: `SdValidation` needs one version, without the descriptions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def _kinds(definitions: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, 
                 yield "/".join(part for part in parts if part), name
 
 
-def _closure(definitions: Mapping[str, Any], roots: Iterator[str] | Any) -> set[str]:
+def _closure(definitions: Mapping[str, Any], roots: Iterable[str]) -> set[str]:
     """Return the definitions that some need, with those themselves."""
     used: set[str] = set()
     waiting = list(roots)

@@ -20,7 +20,7 @@ stack = cdk.Stack(app, "StableDiffusion")
 api = SdApi(stack, "Api")
 results = api.add_result_queue("Results")
 
-# The one line that differs from the quickstart. No node group, no chart of Karpenter.
+# What makes it Auto Mode is this one line. No node group, no chart of Karpenter.
 cluster = SdEksCluster(stack, "Cluster", compute=Compute.auto_mode())
 
 SdRuntime(
@@ -29,7 +29,7 @@ SdRuntime(
     api=api,
     cluster=cluster,
     model=Model.static("sdxl-base-1.0"),
-    # AWS replaces each node of Auto Mode after 21 days at the latest; this does so in quiet weeks.
+    # AWS replaces each node of Auto Mode after 21 days at the latest, this after a week.
     nodes=GpuNodes(expire_after=cdk.Duration.days(7), max_gpus=4),
 )
 SdRuntime(stack, "AnyModel", api=api, cluster=cluster, model=Model.dynamic())

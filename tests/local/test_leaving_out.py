@@ -168,21 +168,26 @@ def test_what_the_service_is_made_of_is_never_left_out() -> None:
 
 
 def test_a_parameter_goes_with_what_it_was_for() -> None:
+    names = ("Gone", "Kept", "Both", "Neither", "Shown", "Asked")
     reduced = leave_out(
         {
-            "Parameters": {
-                name: {"Type": "String"} for name in ("Gone", "Kept", "Both", "Neither")
-            },
+            "Parameters": {name: {"Type": "String"} for name in names},
+            "Conditions": {"IsAsked": {"Fn::Equals": [{"Ref": "Asked"}, "yes"]}},
             "Resources": {
                 GONE: {
                     "Type": "AWS::EKS::Cluster",
-                    "Properties": {"A": {"Ref": "Gone"}, "B": {"Fn::Sub": "x-${Both}"}},
+                    "Properties": {
+                        "A": {"Ref": "Gone"},
+                        "B": {"Fn::Sub": "x-${Both}"},
+                        "C": [{"Ref": "Shown"}, {"Ref": "Asked"}],
+                    },
                 },
                 KEPT: {
                     "Type": "AWS::SQS::Queue",
                     "Properties": {"A": [{"Ref": "Kept"}], "B": {"Ref": "Both"}},
                 },
             },
+            "Outputs": {"Shown": {"Value": {"Ref": "Shown"}}},
         }
     )
-    assert set(reduced.template["Parameters"]) == {"Kept", "Both", "Neither"}
+    assert set(reduced.template["Parameters"]) == set(names) - {"Gone"}

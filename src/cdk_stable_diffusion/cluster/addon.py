@@ -10,7 +10,6 @@ from typing import Any
 from aws_cdk import aws_iam as iam
 
 from .._validation import Faults, is_token, shown
-from .versions import VERSIONS
 
 _NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _POLICY_NAME = re.compile(r"([\w+=,.@-]+/)*[\w+=,.@-]+")
@@ -69,7 +68,9 @@ class Addon:
 
     Every cluster has vpc-cni, kube-proxy, eks-pod-identity-agent and coredns and, unless it is told
     otherwise, metrics-server, eks-node-monitoring-agent and amazon-cloudwatch-observability. In one
-    of these, what is not given here stays as it is, and the configuration is laid over its own.
+    of these, what is not given here stays as it is, and the configuration is laid over its own. On
+    EKS Auto Mode only metrics-server and amazon-cloudwatch-observability are add-ons; the others
+    are built in, and refused.
 
     Example:
         >>> Addon(name="coredns", configuration={"replicaCount": 3}).name
@@ -77,8 +78,9 @@ class Addon:
 
     Attributes:
         name: Its name, as in ``aws eks describe-addon-versions``.
-        version: Its build, such as "v1.13.2-eksbuild.31". Default: the build that `VERSIONS` pins;
-            for an add-on that it does not know, the default of EKS.
+        version: Its build, such as "v1.13.2-eksbuild.31". Default: the build that
+            `cdk_stable_diffusion.cluster.VERSIONS` pins; for an add-on that it does not know, and
+            in a cluster of your own, the default of EKS.
         configuration: Its configuration values. EKS refuses those that the build's schema does not
             have. Default: none.
         pod_identity: AWS permissions of its pods. Default: none.
@@ -107,12 +109,6 @@ class Addon:
             version = self.version or ""
             is_version = is_token(version) or bool(_VERSION.fullmatch(version))
             faults.check(is_version, f"version is {version!r}: {hint}")
-            if self.name == "kube-proxy" and is_version and not is_token(version):
-                faults.check(
-                    version.startswith(f"v{VERSIONS.kubernetes}."),
-                    f"version is {version!r}: kube-proxy has the version of the cluster, "
-                    f"{VERSIONS.kubernetes}",
-                )
         hint = "values by name, such as {'replicaCount': 3}"
         if faults.check_type("configuration", self.configuration, Mapping, hint):
             _check_configuration(faults, "configuration", self.configuration)

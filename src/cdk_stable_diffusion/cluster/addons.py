@@ -39,7 +39,13 @@ class Addons(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, cluster: AnyCluster, addons: Sequence[Addon]
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        cluster: AnyCluster,
+        addons: Sequence[Addon],
+        is_pinned: bool,
     ) -> None:
         """Make the add-ons.
 
@@ -48,8 +54,11 @@ class Addons(Construct):
             id: Identifier in the parent.
             cluster: Cluster that gets them.
             addons: Which ones.
+            is_pinned: Whether the cluster has the Kubernetes version of the table, whose builds
+                are then the default.
         """
         super().__init__(scope, id)
+        self._is_pinned = is_pinned
         self.by_name = {addon.name: self._create(cluster, addon) for addon in addons}
         agent = self.by_name.get("eks-pod-identity-agent")
         for addon in addons:
@@ -66,7 +75,9 @@ class Addons(Construct):
             id,
             cluster_name=cluster.cluster_name,
             addon_name=addon.name,
-            addon_version=addon.version or VERSIONS.addon(addon.name),
+            addon_version=(
+                addon.version or (VERSIONS.addon(addon.name) if self._is_pinned else None)
+            ),
             configuration_values=(
                 Stack.of(self).to_json_string(addon.configuration) if addon.configuration else None
             ),

@@ -180,6 +180,7 @@ class SdEksCluster(RuntimeCluster):
             "Addons",
             cluster=self.cluster,
             addons=addons_of(addons or (), is_auto_mode=self.compute.is_auto_mode),
+            is_pinned=True,
         )
         self.addons = chosen.by_name
         if self.compute.is_auto_mode:
@@ -204,7 +205,7 @@ class SdEksCluster(RuntimeCluster):
         compute: Compute | None = None,
         karpenter: ExistingKarpenter | None = None,
         keda: ExistingKeda | None = None,
-        addons: Sequence[Addon] = (),
+        addons: Sequence[Addon] | None = None,
         after: Sequence[IDependable] | None = None,
     ) -> RuntimeCluster:
         """Prepare a cluster of your own for runtimes.
@@ -233,7 +234,8 @@ class SdEksCluster(RuntimeCluster):
             karpenter: Karpenter, if it is there. Default: it is installed.
             keda: KEDA, if it is there. Default: it is installed.
             addons: Add-ons that the cluster lacks, with the recommended configuration, such as
-                ``[Addon(name="eks-pod-identity-agent")]``. Default: none.
+                ``[Addon(name="eks-pod-identity-agent")]``; by default in the build that EKS has as
+                its default for the cluster's version. Default: none.
             after: What must exist before charts can be installed, and go after them, such as node
                 groups and the VPC CNI plugin's add-on. Default: all that is in `cluster`, if it is
                 made here.

@@ -21,7 +21,7 @@ _MIN_SYSTEM_NODES = 2
 _MAX_SYSTEM_NODES = 10
 _MAX_ZONES = 6
 _ACCELERATED = re.compile(r"(g\d|p\d|inf\d|trn\d|dl\d)")
-_TOO_SMALL = ("nano", "micro", "small")
+_SMALL = ("nano", "micro", "small")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,8 +157,8 @@ class ClusterArguments:
                 f"system_instance_type is {text}: one without an accelerator, such as m7g.large",
             )
             faults.check(
-                text.rpartition(".")[2] not in _TOO_SMALL,
-                f"system_instance_type is {text}: medium or larger",
+                not _is_small(text),
+                f"system_instance_type is {text}: large or larger, or medium of a family t",
             )
         if faults.check_type("system_node_count", count, int, A_WHOLE_NUMBER, optional=True):
             assert count is not None
@@ -166,6 +166,12 @@ class ClusterArguments:
                 _MIN_SYSTEM_NODES <= count <= _MAX_SYSTEM_NODES,
                 f"system_node_count is {count}: {_MIN_SYSTEM_NODES} to {_MAX_SYSTEM_NODES}",
             )
+
+
+def _is_small(kind: str) -> bool:
+    family, _, size = kind.rpartition(".")
+    # Of the medium ones, only those of the burstable families have 2 vCPU and 4 GiB.
+    return size in _SMALL or (size == "medium" and not family.startswith("t"))
 
 
 def _has_size(kind: ec2.InstanceType) -> bool:

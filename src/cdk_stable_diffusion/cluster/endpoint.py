@@ -46,7 +46,7 @@ class ClusterEndpoint:
             The choice.
 
         Raises:
-            ValueError: If there is no network, or naming each that is none.
+            ValueError: Naming everything that is wrong.
         """
         faults = Faults()
         faults.check(

@@ -107,7 +107,7 @@ class ExistingCluster(RuntimeCluster):
         compute: Compute | None = None,
         karpenter: ExistingKarpenter | None = None,
         keda: ExistingKeda | None = None,
-        addons: Sequence[Addon] = (),
+        addons: Sequence[Addon] | None = None,
         after: Sequence[IDependable] | None = None,
     ) -> None:
         """Prepare a cluster for runtimes.
@@ -147,7 +147,11 @@ class ExistingCluster(RuntimeCluster):
         self.node_subnets = select(vpc, subnets)
         warn_of_isolated_subnets(self, vpc, self.node_subnets)
         self.addons = Addons(
-            self, "Addons", cluster=cluster, addons=[recommended(addon) for addon in addons]
+            self,
+            "Addons",
+            cluster=cluster,
+            addons=[recommended(addon) for addon in addons or ()],
+            is_pinned=False,
         ).by_name
         ready = [*_there(cluster, after), *self.addons.values()]
         self._create_namespace(cluster, is_auto_mode=self.compute.is_auto_mode, after=ready)
@@ -201,7 +205,7 @@ def _check(
     compute: Compute | None,
     karpenter: ExistingKarpenter | None,
     keda: ExistingKeda | None,
-    addons: Sequence[Addon],
+    addons: Sequence[Addon] | None,
     after: Sequence[IDependable] | None,
 ) -> None:
     faults = Faults()

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._validation import Faults, shown
+from .._validation import Faults, is_token, shown
 from .addon import Addon, PodIdentity
+from .versions import VERSIONS
 
 ON_EVERY_NODE = ("eks-pod-identity-agent", "vpc-cni", "kube-proxy")
 """Daemon sets, without which a node is not ready."""
@@ -93,6 +94,12 @@ def check_addons(
             faults.check(
                 change.name in optional,
                 f"addons leaves out {change.name}: only {', '.join(optional)} can be left out",
+            )
+        elif change.name == "kube-proxy" and has_recommended and not is_token(change.version):
+            faults.check(
+                change.version is None or change.version.startswith(f"v{VERSIONS.kubernetes}."),
+                f"addons has kube-proxy {change.version}: it has the version of the cluster, "
+                f"{VERSIONS.kubernetes}",
             )
 
 

@@ -26,7 +26,7 @@ def select(vpc: ec2.IVpc, selection: ec2.SubnetSelection | None) -> tuple[ec2.IS
         vpc: The VPC.
         selection: Which ones; None selects private ones that reach the internet.
     """
-    found = _find(vpc, selection)
+    found = find(vpc, selection)
     if found.is_pending_lookup and not found.subnets:
         # Before its first look-up, a VPC has made-up subnets, and none by name or by zone.
         return tuple(vpc.private_subnets)
@@ -56,7 +56,7 @@ def check_subnets(faults: Faults, vpc: ec2.IVpc, selection: ec2.SubnetSelection 
     """
     does = "vpc has" if selection is None else "subnets selects"
     try:
-        found = _find(vpc, selection)
+        found = find(vpc, selection)
     except RuntimeError as refusal:
         # AWS CDK says what it misses, after the name of its error.
         faults.check(False, f"{does} none, {_reason(refusal)}: {_WANTED}")
@@ -108,7 +108,13 @@ def one_per_zone(subnets: Sequence[ec2.ISubnet]) -> list[ec2.ISubnet]:
     return list(first.values())
 
 
-def _find(vpc: ec2.IVpc, selection: ec2.SubnetSelection | None) -> ec2.SelectedSubnets:
+def find(vpc: ec2.IVpc, selection: ec2.SubnetSelection | None) -> ec2.SelectedSubnets:
+    """Return what a selection finds in a VPC.
+
+    Args:
+        vpc: The VPC.
+        selection: The selection. Default: private subnets, which reach the internet.
+    """
     chosen = selection or _PRIVATE
     return vpc.select_subnets(
         availability_zones=chosen.availability_zones,

@@ -77,11 +77,12 @@ class VpcEndpoints:
 
     @classmethod
     def aws_services(cls) -> VpcEndpoints:
-        """Reach S3, and every service that nodes, agents and the system's pods call.
+        """Reach S3, and the services that nodes, agents and the system's pods call.
 
         These are ECR, SQS, SNS, EC2, EKS, EKS Auth, STS, Systems Manager with its message services,
-        CloudWatch metrics and logs, and X-Ray. AWS charges for each of the 14 endpoints by the hour
-        in every zone, and for the traffic; less for traffic than a NAT gateway.
+        CloudWatch metrics and logs, and X-Ray; Karpenter still reaches IAM and the price list over
+        the internet. AWS charges for each of the 14 endpoints by the hour in every zone, and for
+        the traffic; less for traffic than a NAT gateway.
 
         Returns:
             The choice.

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 
 _MAX_CHARACTERS = 512
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?P<host>{_LABEL}(?:\.{_LABEL})+(?::[0-9]{{1,5}})?)"
-    rf"/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"(?P<host>{LABEL}(?:\.{LABEL})+(?::[0-9]{{1,5}})?)"
+    rf"/(?P<path>{COMPONENT}(?:/{COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
     re.ASCII,

@@ -81,8 +81,7 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
         }
         _drop_dependencies(kept[name], gone)
         _drop_layers(kept[name])
-    gone_with_them = _names_in([resources[name] for name in gone]) - _names_in(kept)
-    outputs = {}
+    outputs: dict[str, Any] = {}
     exports = {}
     for name, output in template.get("Outputs", {}).items():
         substitute = patch.substitute(output.get("Value"))
@@ -90,6 +89,8 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
             outputs[name] = copy.deepcopy(output)
         elif isinstance(exported := output.get("Export", {}).get("Name"), str):
             exports[exported] = substitute
+    still_named = [kept, outputs, template.get("Conditions", {}), template.get("Rules", {})]
+    gone_with_them = _names_in([resources[name] for name in gone]) - _names_in(still_named)
     return Reduced(
         template={
             **copy.deepcopy(template),

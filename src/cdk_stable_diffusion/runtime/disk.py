@@ -14,7 +14,7 @@ MAX_MODEL_CACHE_GIBIBYTES = 10_000
 _IMAGES_GIBIBYTES = 50
 """Space for images without models while they unpack, and for logs."""
 
-_USABLE_PERCENT = 85
+USABLE_PERCENT = 85
 """The kubelet evicts pods from a disk that has images on it once less than 15 % of it is free."""
 
 BYTES_OF_A_GIBIBYTE = 1024**3
@@ -57,7 +57,7 @@ class DiskUse:
             pods: Pods on the node, one for each GPU.
         """
         images = _IMAGES_GIBIBYTES + 2 * self.image_models_gibibytes
-        return math.ceil((images + pods * self.pod_gibibytes) * 100 / _USABLE_PERCENT)
+        return math.ceil((images + pods * self.pod_gibibytes) * 100 / USABLE_PERCENT)
 
     def local_disk_gigabytes(self, *, pods: int) -> int:
         """Return the same in gigabytes, by which EC2 and Karpenter count an instance's own disks.
@@ -81,7 +81,7 @@ class DiskUse:
             snapshot_gibibytes: Size of the volume that the snapshot was taken of.
         """
         full = snapshot_gibibytes + pods * self.pod_gibibytes
-        return math.ceil(full * 100 / _USABLE_PERCENT)
+        return math.ceil(full * 100 / USABLE_PERCENT)
 
     def largest_model_cache_gibibytes(self, *, pods: int, gigabytes: int) -> int:
         """Return the largest model cache that local disks have room for; 0 if there is none.

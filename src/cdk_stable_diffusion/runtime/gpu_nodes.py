@@ -74,8 +74,8 @@ class GpuNodes:
         budgets: How many nodes may be taken away at a time, and when. Default: all that are empty,
             and one that is out of date.
         termination_grace: Longest that a node may take to end, at most 10 minutes, so that
-            `cdk destroy` does not wait in vain. Its pods need as long as their longest task and
-            90 seconds. Default: 10 minutes.
+            `cdk destroy` does not wait in vain. Its pods need as long as their longest task, at
+            most 8 minutes, and 90 seconds more. Default: 10 minutes.
         image_start: How nodes get the container image. Default: `ImageStart.parallel_pull()`.
     """
 

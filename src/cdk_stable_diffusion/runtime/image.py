@@ -144,7 +144,10 @@ class RuntimeImage:
         """
         faults = Faults()
         hint = "a directory, such as 'images/agent'"
-        is_path = faults.check_type("path", path, (str, Path), hint) and not is_token(path)
+        is_path = faults.check_type("path", path, (str, Path), hint)
+        if is_path and is_token(path):
+            faults.check(False, "path is a token: it must be known at synthesis")
+            is_path = False
         is_directory = is_path and Path(path).is_dir()
         faults.check(
             is_directory or not is_path, f"path is {str(path)!r}: not a directory that exists"

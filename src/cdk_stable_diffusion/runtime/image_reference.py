@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+from ..image_cache_handler.references import COMPONENT, LABEL
+
 _PORT = r":[0-9]{1,5}"
 # A first part without a dot and a port is no registry, but a user of Docker Hub.
-_REGISTRY = (
-    rf"(?:{_LABEL}(?:\.{_LABEL})*{_PORT}|{_LABEL}(?:\.{_LABEL})+|\[[0-9A-Fa-f:]+\](?:{_PORT})?)"
-)
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_REGISTRY = rf"(?:{LABEL}(?:\.{LABEL})*{_PORT}|{LABEL}(?:\.{LABEL})+|\[[0-9A-Fa-f:]+\](?:{_PORT})?)"
 _IMAGE = re.compile(
-    rf"(?:{_REGISTRY}/)?{_COMPONENT}(?:/{_COMPONENT})*"
+    rf"(?:{_REGISTRY}/)?{COMPONENT}(?:/{COMPONENT})*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
     r"(?:@(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )

@@ -171,7 +171,7 @@ class Workload:
         }
 
     def pod_disruption_budget(self) -> dict[str, Any]:
-        """Return the PodDisruptionBudget: nodes that are drained take a quarter of the pods each.
+        """Return the PodDisruptionBudget: a quarter of the pods may be evicted at a time.
 
         Only for on-demand nodes. There it keeps pods running while many nodes are drained at once,
         such as those of one burst, which all expire at the same time. A spot instance goes two

@@ -22,32 +22,16 @@ class Manifest:
     """A resource of a template that applies Kubernetes resources.
 
     Attributes:
-        logical_id: Its identifier in the template.
         resources: What it applies, with stand-ins for what is known only at deployment.
         faults: What it holds besides, which is no Kubernetes resource.
     """
 
-    logical_id: str
     resources: tuple[dict[str, Any], ...]
     faults: tuple[Fault, ...]
 
 
 class UnreadableManifest(Exception):
-    """A manifest that is no JSON.
-
-    Attributes:
-        logical_id: Identifier of the resource in the template.
-    """
-
-    def __init__(self, logical_id: str, reason: str) -> None:
-        """Say what is wrong.
-
-        Args:
-            logical_id: Identifier of the resource in the template.
-            reason: What is wrong with its manifest.
-        """
-        super().__init__(reason)
-        self.logical_id = logical_id
+    """A manifest that is no JSON."""
 
 
 def with_nested(path: Path) -> list[Path]:
@@ -91,14 +75,13 @@ def read_manifest(template: Mapping[str, Any], logical_id: str) -> Manifest:
     try:
         whole = json.loads(text)
     except ValueError as error:
-        raise UnreadableManifest(logical_id, f"is no JSON: {error}") from error
+        raise UnreadableManifest(f"is no JSON: {error}") from error
     documents = [
         found
         for index, each in enumerate(whole if isinstance(whole, list) else [whole])
         for found in _each(each, ("Manifest", index))
     ]
     return Manifest(
-        logical_id=logical_id,
         resources=tuple(document for _, document in documents if not _lacks(document)),
         faults=tuple(
             Fault(field=field_path(path), says=_says(document))

@@ -42,10 +42,6 @@ def named(name: str, addons: tuple[Addon, ...]) -> Addon:
         ({"version": "1.13.2"}, "version is '1.13.2': a build, such as 'v1.13.2-eksbuild.31'"),
         ({"version": "latest"}, "version is 'latest': a build"),
         ({"version": 1}, "version is 1: a build"),
-        (
-            {"name": "kube-proxy", "version": "v1.34.6-eksbuild.29"},
-            "version is 'v1.34.6-eksbuild.29': kube-proxy has the version of the cluster, 1.35",
-        ),
         ({"configuration": [1]}, "configuration is [1]: values by name"),
         ({"configuration": {1: 2}}, "configuration has the key 1: text"),
         ({"configuration": {"a": None}}, "configuration.a is None: leave it out instead"),

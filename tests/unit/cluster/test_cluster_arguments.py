@@ -47,7 +47,15 @@ from cdk_stable_diffusion.cluster import Addon, Compute, SdEksCluster, VpcEndpoi
         ),
         (
             {"system_instance_type": ec2.InstanceType("t4g.small")},
-            "system_instance_type is t4g.small: medium or larger",
+            "system_instance_type is t4g.small: large or larger, or medium of a family t",
+        ),
+        (
+            {"system_instance_type": ec2.InstanceType("m7g.medium")},
+            "system_instance_type is m7g.medium: large or larger, or medium of a family t",
+        ),
+        (
+            {"addons": [Addon(name="kube-proxy", version="v1.34.6-eksbuild.29")]},
+            "addons has kube-proxy v1.34.6-eksbuild.29: it has the version of the cluster, 1.35",
         ),
         *(
             (

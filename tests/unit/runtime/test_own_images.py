@@ -70,6 +70,11 @@ class TestDirectory:
         [
             ({"path": 5}, "path is 5: a directory, such as 'images/agent'"),
             ({"path": "no/where"}, "path is 'no/where': not a directory that exists"),
+            pytest.param(
+                {"path": Token.as_string({"Ref": "Path"})},
+                "path is a token: it must be known at synthesis",
+                id="token",
+            ),
             (
                 {"dockerfile": "Containerfile"},
                 "dockerfile is 'Containerfile': there is no such file in '",

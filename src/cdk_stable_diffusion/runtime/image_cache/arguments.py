@@ -10,8 +10,9 @@ from aws_cdk import aws_ec2 as ec2
 from jsii.errors import JSIIError
 
 from ..._validation import A_WHOLE_NUMBER, Faults, is_token
+from ...cluster.subnets import find
 from ...image_cache_handler.references import ImageReference
-from ..disk import BYTES_OF_A_GIBIBYTE
+from ..disk import BYTES_OF_A_GIBIBYTE, USABLE_PERCENT
 from ..image import RuntimeImage
 from ..seconds import check_seconds
 
@@ -21,7 +22,6 @@ MIN_VOLUME_GIBIBYTES = 20
 MAX_VOLUME_GIBIBYTES = 16_384
 
 _DEFAULT_GIBIBYTES = 60
-_USABLE_PERCENT = 85
 _MIN_VERSIONS = 2
 _MAX_VERSIONS = 10
 _MIN_MINUTES = 25
@@ -81,25 +81,6 @@ def default_volume(images: Sequence[RuntimeImage]) -> Size:
     return Size.gibibytes(_DEFAULT_GIBIBYTES + _models_gibibytes(images))
 
 
-def selected_subnets(vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None) -> ec2.SelectedSubnets:
-    """Return the subnets of the instance.
-
-    Args:
-        vpc: The network.
-        subnets: Which of them, or None.
-    """
-    if subnets is None:
-        return vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
-    return vpc.select_subnets(
-        availability_zones=subnets.availability_zones,
-        one_per_az=subnets.one_per_az,
-        subnet_filters=subnets.subnet_filters,
-        subnet_group_name=subnets.subnet_group_name,
-        subnets=subnets.subnets,
-        subnet_type=subnets.subnet_type,
-    )
-
-
 def check_volume_size(faults: Faults, volume: Size, *, least: int, why: str = "") -> None:
     """Check the size of the volume that a snapshot is taken of.
 
@@ -155,7 +136,7 @@ def _check_network(faults: Faults, vpc: ec2.IVpc, subnets: ec2.SubnetSelection |
         return
     if right or subnets is None:
         try:
-            selected = selected_subnets(vpc, subnets)
+            selected = find(vpc, subnets)
             # Until `cdk synth` has looked the VPC up, it has made-up subnets or none. A refusal
             # would be the last word, since nothing is looked up for an app that fails.
             found = bool(selected.subnet_ids) or bool(selected.is_pending_lookup)
@@ -191,7 +172,7 @@ def _models_gibibytes(images: Sequence[RuntimeImage]) -> int:
     """
     known = {image for image in images if isinstance(image, RuntimeImage)}
     gibibytes = 2 * sum(image.model_bytes for image in known) / BYTES_OF_A_GIBIBYTE
-    return math.ceil(gibibytes * 100 / _USABLE_PERCENT)
+    return math.ceil(gibibytes * 100 / USABLE_PERCENT)
 
 
 def _check_volume(faults: Faults, volume: Size | None, images: Sequence[RuntimeImage]) -> None:

@@ -98,8 +98,8 @@ class Builder(Construct):
             vpc: Network of the instance.
             instance_type: Its type.
             volume: Size of the data volume.
-            images: The images that it pulls.
-            assets: Those of them that the AWS CDK publishes.
+            images: Images that it pulls, by their names.
+            assets: Images that it pulls and the AWS CDK publishes.
         """
         super().__init__(scope, id)
         self.role = iam.Role(

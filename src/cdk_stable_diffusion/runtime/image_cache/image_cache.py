@@ -23,11 +23,12 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from ..._acknowledge import acknowledge, acknowledge_own_policy
+from ...cluster.subnets import find
 from ...cluster.versions import VERSIONS
 from ...image_cache_handler.protocol import ASSET, RECIPE, REGISTRY
 from ..image import RuntimeImage
 from ..seconds import whole_seconds
-from .arguments import DEFAULT_TIMEOUT_MINUTES, check, default_volume, selected_subnets
+from .arguments import DEFAULT_TIMEOUT_MINUTES, check, default_volume
 from .builder import SNAPSHOTTER, VARIANT, Builder
 from .definition import BuildPlan, build_definition, cleanup_definition
 from .permissions import allow_to_build, allow_to_terminate
@@ -163,7 +164,7 @@ class ImageCache(Construct):
             assets=[asset for asset in assets if asset is not None],
         )
         self.builder_role = builder.role
-        where = selected_subnets(vpc, subnets)
+        where = find(vpc, subnets)
 
         self._logs = logs.LogGroup(
             self, "Logs", retention=_LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
