@@ -377,7 +377,7 @@ class SdEksCluster(RuntimeCluster):
         self._use_keda(keda)
 
     def _use_auto_mode(self, addons: Addons, network: Sequence[IDependable]) -> None:
-        self._reserve_pool_name(SYSTEM_POOL)
+        self._pool_names.take(SYSTEM_POOL)
         system_pool = SystemPool(
             self,
             "SystemNodes",

@@ -15,6 +15,7 @@ from .interface import AnyCluster
 from .manifest import apply_manifest, namespace
 from .network_policy import CONTROLLER_CONFIGURATION, runtime_policy
 from .priority import Priority
+from .taken_names import TakenNames
 
 RUNTIME_NAMESPACE = "stable-diffusion"
 """Namespace of the runtimes' pods."""
@@ -63,8 +64,8 @@ class RuntimeCluster(Construct):
             id: Identifier in the parent.
         """
         super().__init__(scope, id)
-        self._runtime_names: set[str] = set()
-        self._pool_names: set[str] = set()
+        self._runtime_names = TakenNames("runtime")
+        self._pool_names = TakenNames("node pool")
 
     def _create_namespace(
         self, cluster: AnyCluster, *, is_auto_mode: bool, after: Sequence[IDependable]
@@ -121,45 +122,3 @@ class RuntimeCluster(Construct):
             *self.priority_classes.values(),
             *after,
         )
-
-    def _reserve_runtime_name(self, name: str) -> None:
-        """Take a name for a runtime's Kubernetes resources; `SdRuntime` does so.
-
-        Args:
-            name: The runtime's name.
-
-        Raises:
-            ValueError: If another runtime in the cluster has it.
-        """
-        if name in self._runtime_names:
-            raise ValueError(f"the cluster already has a runtime named {name!r}")
-        self._runtime_names.add(name)
-
-    def _release_runtime_name(self, name: str) -> None:
-        """Give a name back; a runtime that is refused after all does so.
-
-        Args:
-            name: The runtime's name.
-        """
-        self._runtime_names.discard(name)
-
-    def _reserve_pool_name(self, name: str) -> None:
-        """Take a name for a NodePool and its node class; what makes them does so.
-
-        Args:
-            name: The pool's name.
-
-        Raises:
-            ValueError: If another pool in the cluster has it.
-        """
-        if name in self._pool_names:
-            raise ValueError(f"the cluster already has a node pool named {name!r}")
-        self._pool_names.add(name)
-
-    def _release_pool_name(self, name: str) -> None:
-        """Give a name back; what is refused after all does so.
-
-        Args:
-            name: The pool's name.
-        """
-        self._pool_names.discard(name)

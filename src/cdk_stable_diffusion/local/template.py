@@ -89,8 +89,8 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
             outputs[name] = copy.deepcopy(output)
         elif isinstance(exported := output.get("Export", {}).get("Name"), str):
             exports[exported] = substitute
-    still_named = [kept, outputs, template.get("Conditions", {}), template.get("Rules", {})]
-    gone_with_them = _names_in([resources[name] for name in gone]) - _names_in(still_named)
+    left = [kept, outputs, template.get("Conditions", {}), template.get("Rules", {})]
+    left_out = [resources[name] for name in gone]
     return Reduced(
         template={
             **copy.deepcopy(template),
@@ -98,7 +98,7 @@ def leave_out(template: Template, *, missing_exports: Mapping[str, str] | None =
             "Parameters": {
                 name: copy.deepcopy(parameter)
                 for name, parameter in template.get("Parameters", {}).items()
-                if name not in gone_with_them
+                if _refers_to(name, left) or not _refers_to(name, left_out)
             },
             "Resources": kept,
             "Outputs": outputs,
@@ -202,16 +202,8 @@ class _Patch:
         yield from self._substitutes(variables)
 
 
-def _names_in(value: Any) -> set[str]:
-    """Return every name that a value refers to."""
-    if isinstance(value, str):
-        return {match[1].partition(".")[0] for match in _VARIABLE.finditer(value)}
-    if isinstance(value, list):
-        return set().union(*map(_names_in, value))
-    if isinstance(value, dict):
-        own = {value["Ref"]} if isinstance(value.get("Ref"), str) else set()
-        return own.union(*map(_names_in, value.values()))
-    return set()
+def _refers_to(name: str, value: Any) -> bool:
+    return _Patch({name}, {}).substitute(value) is not None
 
 
 def _sub_parts(argument: Any) -> tuple[str, dict[str, Any]]:

@@ -8,15 +8,16 @@ from functools import partial
 from aws_cdk import Duration
 from constructs import Construct
 
-from .._validation import A_WHOLE_NUMBER, Faults, is_token
+from .._validation import A_WHOLE_NUMBER, Faults
 from ..api import SdApi
 from ..cluster import Priority, RuntimeCluster
-from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
+from ..contract.names import is_model_name
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .model import Model
+from .naming import check_name
 from .node_checks import (
     A_CLUSTER,
     attempt,
@@ -111,15 +112,13 @@ def check_runtime(
         check_cache_stack(faults, scope, nodes)
         if is_image and nodes.image_start._needs_cache and not cluster.compute.is_auto_mode:
             attempt(faults, partial(check_cache, cluster, nodes, image))
-    if faults.check_type("name", name, str, RUNTIME_NAME_SAYS):
-        is_name = not is_token(name) and is_runtime_name(name)
-        faults.check(is_name, f"name is {name!r}: {RUNTIME_NAME_SAYS}")
-        if is_name and is_api and is_model:
+    if check_name(faults, name):
+        if is_api and is_model:
             claims.take_route(api.routes, name, model)
-        if is_name and is_cluster:
-            claims.take_runtime_name(cluster, name)
+        if is_cluster:
+            claims.take_name(cluster._runtime_names, name)
             if isinstance(nodes, GpuNodes):
-                claims.take_pool_name(cluster, name)
+                claims.take_name(cluster._pool_names, name)
     claims.raise_if_any(where)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .._validation import Faults
 from ..api.routes import RouteRegistry
-from ..cluster import RuntimeCluster
+from ..cluster.taken_names import TakenNames
 from ..contract.routing import DYNAMIC
 from .model import Model
 from .node_checks import attempt
@@ -27,29 +27,14 @@ class Claims:
         self._faults = faults
         self._give_back: list[Callable[[], None]] = []
 
-    def take_runtime_name(self, cluster: RuntimeCluster, name: str) -> None:
-        """Take a name for the resources of a runtime.
+    def take_name(self, names: TakenNames, name: str) -> None:
+        """Take a name in a cluster.
 
         Args:
-            cluster: Where no other runtime may have it.
+            names: Where nothing else may have it.
             name: The name.
         """
-        self._take(
-            lambda: cluster._reserve_runtime_name(name),
-            lambda: cluster._release_runtime_name(name),
-        )
-
-    def take_pool_name(self, cluster: RuntimeCluster, name: str) -> None:
-        """Take a name for a pool.
-
-        Args:
-            cluster: Where no other pool may have it.
-            name: The name.
-        """
-        self._take(
-            lambda: cluster._reserve_pool_name(name),
-            lambda: cluster._release_pool_name(name),
-        )
+        self._take(lambda: names.take(name), lambda: names.give_back(name))
 
     def take_route(self, routes: RouteRegistry, name: str, model: Model) -> None:
         """Take the route of a runtime.

@@ -6,15 +6,14 @@ from aws_cdk import Annotations
 from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct
 
-from .._validation import Faults, is_token
+from .._validation import Faults
 from ..cluster import RuntimeCluster
-from ..contract.names import RUNTIME_NAME_SAYS, is_runtime_name
 from .claims import Claims
 from .disk import DiskUse
 from .families import in_auto_mode, unknown_families
 from .gpu_nodes import GpuNodes
 from .named_manifest import apply_named_manifest
-from .naming import kebab_case
+from .naming import check_name, kebab_case
 from .node_checks import (
     A_CLUSTER,
     check_cache_stack,
@@ -98,10 +97,7 @@ class SdNodePool(Construct):
         hint = "a GpuNodes, such as GpuNodes(max_gpus=3)"
         is_nodes = faults.check_type("nodes", nodes, GpuNodes, hint)
         is_size = check_model_cache(faults, model_cache_gibibytes)
-        is_name = faults.check_type("name", name, str, RUNTIME_NAME_SAYS)
-        if is_name:
-            is_name = not is_token(name) and is_runtime_name(name)
-            faults.check(is_name, f"name is {name!r}: {RUNTIME_NAME_SAYS}")
+        is_name = check_name(faults, name)
         if is_nodes:
             check_shared(faults, nodes)
             check_cache_stack(faults, scope, nodes)
@@ -116,7 +112,7 @@ class SdNodePool(Construct):
                 use=DiskUse(model_cache_gibibytes=model_cache_gibibytes),
             )
         if is_cluster and is_name:
-            claims.take_pool_name(cluster, name)
+            claims.take_name(cluster._pool_names, name)
         claims.raise_if_any(f"SdNodePool {scope.node.path}/{id}")
         super().__init__(scope, id)
         record_stacks(scope, {"cluster": cluster})

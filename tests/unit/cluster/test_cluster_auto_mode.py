@@ -146,7 +146,7 @@ def test_the_name_of_the_systems_pool_is_taken() -> None:
     app = new_app()
     cluster = SdEksCluster(Stack(app, "Service"), "Cluster", compute=Compute.auto_mode())
     with pytest.raises(ValueError, match="already has a node pool named 'stable-diffusion-system'"):
-        cluster._reserve_pool_name(SYSTEM_POOL)
+        cluster._pool_names.take(SYSTEM_POOL)
 
 
 def test_has_the_addons_that_are_not_built_in(template: Template) -> None:

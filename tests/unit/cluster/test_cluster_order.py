@@ -117,12 +117,12 @@ def test_what_runtimes_wait_for_is_told() -> None:
 
 def test_names_are_given_once() -> None:
     cluster = SdEksCluster(Stack(new_app(), "Service"), "Cluster")
-    cluster._reserve_runtime_name("sdxl")
-    cluster._reserve_pool_name("sdxl")
+    cluster._runtime_names.take("sdxl")
+    cluster._pool_names.take("sdxl")
     with pytest.raises(ValueError, match="already has a runtime named 'sdxl'"):
-        cluster._reserve_runtime_name("sdxl")
+        cluster._runtime_names.take("sdxl")
     with pytest.raises(ValueError, match="already has a node pool named 'sdxl'"):
-        cluster._reserve_pool_name("sdxl")
+        cluster._pool_names.take("sdxl")
 
 
 def synthesised(**arguments: Any) -> Template:
