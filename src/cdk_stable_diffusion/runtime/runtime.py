@@ -21,7 +21,7 @@ from ..api.routes import RouteRegistry
 from ..cluster import SdEksCluster
 from ..cluster.manifest import apply_manifest
 from ..cluster.pod_identity import associate_role, pod_role
-from ..contract.environment import AgentEnvironment
+from ..contract.environment import MOST_RETURNS, AgentEnvironment
 from ..contract.names import RUNTIME_NAME_SAYS, is_model_name, is_runtime_name
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
@@ -36,7 +36,12 @@ from .timing import LEASE_SECONDS, MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
 _DEAD_LETTER_DAYS = 14
-_MAX_RECEIVE_COUNT = 999
+_SQS_MAX_RECEIVE_COUNT = 1_000
+# Once more than there are tries, so that an agent, not SQS, gives up a task whose tries were all
+# cut short, and its client hears of it; and as often more as a task may be given back untried,
+# which SQS counts like any other receiving.
+_MORE_RECEIVES_THAN_TRIES = 1 + MOST_RETURNS
+_MAX_RECEIVE_COUNT = _SQS_MAX_RECEIVE_COUNT - _MORE_RECEIVES_THAN_TRIES
 _MAX_MODEL_CACHE_GIBIBYTES = 10_000
 
 FEWER_GPUS_WARNING = "cdk-stable-diffusion:fewer-gpus-than-pods"
@@ -125,7 +130,8 @@ class SdRuntime(Construct):
                 is 12 hours less half a minute; loading its model is not counted. Default:
                 5 minutes.
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
-                to 999. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
+                to 989. A try that a spot interruption or a scale-in ends does not count, unless
+                that happens more than ten times. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
             nodes: Which nodes it may launch. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
@@ -274,9 +280,7 @@ class SdRuntime(Construct):
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=self.dead_letter_queue,
-                # Once more than there are tries, so that an agent, not SQS, gives up a task whose
-                # tries were all cut short, and its client hears of it.
-                max_receive_count=max_receive_count + 1,
+                max_receive_count=max_receive_count + _MORE_RECEIVES_THAN_TRIES,
             ),
         )
         mark(self.queue, TASK_QUEUE)
