@@ -33,9 +33,10 @@ FILES = {"model_index.json": b"{}", "unet/weights.safetensors": b"weights" * 100
 
 @dataclass(frozen=True)
 class Aws:
-    """Where the emulated AWS is, as environment variables."""
+    """Where the emulated AWS is: environment variables and, in them, the port."""
 
     environment: dict[str, str]
+    port: int
 
 
 def make_manifest(name: str = MODEL, files: dict[str, bytes] | None = None) -> ModelManifest:

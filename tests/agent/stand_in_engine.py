@@ -6,6 +6,8 @@
 "die once F"  ends by SIGSEGV unless the file F exists, which it makes
 "refuse"    fails for good
 "break"     says that its device is broken, and takes its time to end
+"stall 2"   is nearly done at once, then takes two seconds more
+"random 2"  takes two seconds and draws differently each time
 "noise"     prints to standard output before it answers
 """
 
@@ -54,7 +56,10 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
     if words[0] == "noise":
         print("noise from a library", flush=True)
         os.write(1, b"\0\0\0\1 more noise")
-    steps = int(float(words[1]) / 0.05) if words[0] == "sleep" else 1
+    if words[0] == "stall":
+        writer.write({"id": identifier, "event": "step", "step": 19, "steps": 20})
+        time.sleep(float(words[1]))
+    steps = int(float(words[1]) / 0.05) if words[0] in ("sleep", "random") else 1
     for step in range(steps):
         if steps > 1:
             time.sleep(0.05)
@@ -64,8 +69,10 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
         writer.write({"id": identifier, "event": "step", "step": step + 1, "steps": steps})
     for seed in header["seeds"]:
         picture = {"event": "picture", "width": 8, "height": 8, "seed": seed}
-        writer.write({"id": identifier, **picture}, bytes(8 * 8 * 3))
-    parameters = {"width": 8, "height": 8, "steps": steps, "guidance_scale": 1.0, "seed": 0}
+        pixels = os.urandom(8 * 8 * 3) if words[0] == "random" else bytes(8 * 8 * 3)
+        writer.write({"id": identifier, **picture}, pixels)
+    most = min(steps, 150)
+    parameters = {"width": 8, "height": 8, "steps": most, "guidance_scale": 1.0, "seed": 0}
     answer = {"event": "done", "parameters": parameters, "software": {"stand-in": "1"}}
     writer.write({"id": identifier, **answer})
 
@@ -76,6 +83,11 @@ def main() -> None:
         sys.exit(3)
     reader, writer = FrameReader(int(sys.argv[-2])), FrameWriter(int(sys.argv[-1]))
     threading.Thread(target=_read, args=(reader,), daemon=True).start()
+    if "--import-forever-once" in sys.argv:
+        flag = Path(sys.argv[sys.argv.index("--import-forever-once") + 1])
+        if not flag.exists():
+            flag.touch()
+            time.sleep(3600)
     if "--import-forever" in sys.argv:
         time.sleep(3600)
     writer.write({"event": "ready"})

@@ -96,6 +96,5 @@ def test_only_one_decides_about_a_message(queue: FakeQueue, leases: Leases) -> N
     leases.hold(message)
     assert leases.end(message)
     leases.release(message)
-    leases.release_all()
     assert ("release", "a") not in queue.calls
     assert leases.wait_until_empty(0)

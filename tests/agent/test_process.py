@@ -10,59 +10,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.agent.processes import PYTHON_PATH, Run, begun, log, ready
 from tests.agent.scene import MODEL, Scene, wait_until
 
-_ROOT = Path(__file__).parents[2]
-_PYTHON_PATH = os.pathsep.join((str(_ROOT / "src"), str(_ROOT)))
-_AGENT = (sys.executable, "-m", "tests.agent.agent_process")
 # Far less than what an agent here could wait for in vain, with room for a busy machine.
 _AT_ONCE_SECONDS = 6
-Run = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def run(scene: Scene) -> Iterator[Run]:
-    """Run agents as processes, and see that none is left."""
-    processes: list[subprocess.Popen[bytes]] = []
-    scene.publish_model()
-
-    def run(**settings: Any) -> subprocess.Popen[bytes]:
-        log = (scene.directory / f"agent-{len(processes)}.log").open("wb")
-        with log:
-            process = subprocess.Popen(
-                _AGENT,
-                env={
-                    **os.environ,
-                    **scene.with_settings(**settings).to_environment(),
-                    "PYTHONPATH": _PYTHON_PATH,
-                },
-                stderr=log,
-            )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def _log(scene: Scene, number: int = 0) -> str:
-    return (scene.directory / f"agent-{number}.log").read_text()
-
-
-def _begun(scene: Scene, number: int = 0) -> Callable[[], bool]:
-    return lambda: '"started"' in _log(scene, number)
-
-
-def _ready(scene: Scene, number: int = 0) -> Callable[[], bool]:
-    return lambda: '"ready"' in _log(scene, number)
 
 
 def _engine_of(process: subprocess.Popen[bytes]) -> int:
@@ -99,7 +55,7 @@ def test_wrong_environment_ends_with_2_and_names_every_fault() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SD_")}
     ended = subprocess.run(
         [sys.executable, "-m", "cdk_stable_diffusion.runtime_image.agent"],
-        env={**environment, "PYTHONPATH": _PYTHON_PATH, "SD_LEASE_SECONDS": "soon"},
+        env={**environment, "PYTHONPATH": PYTHON_PATH, "SD_LEASE_SECONDS": "soon"},
         capture_output=True,
         text=True,
         check=False,
@@ -111,7 +67,7 @@ def test_wrong_environment_ends_with_2_and_names_every_fault() -> None:
 
 def test_sigterm_while_idle_ends_at_once_and_takes_nothing(scene: Scene, run: Run) -> None:
     agent = run(drain_seconds=60)
-    wait_until(_ready(scene), "the agent is ready")
+    wait_until(ready(scene), "the agent is ready")
     engine = _engine_of(agent)
     began = time.monotonic()
     agent.send_signal(signal.SIGTERM)
@@ -126,7 +82,7 @@ def test_sigterm_in_a_task_finishes_it_and_takes_no_other(scene: Scene, run: Run
     agent = run()
     # Longer than a busy machine can keep the signal from it.
     scene.send(prompt="sleep 4")
-    wait_until(_begun(scene), "the task is begun")
+    wait_until(begun(scene), "the task is begun")
     agent.send_signal(signal.SIGTERM)
     scene.send(prompt="another")
     assert agent.wait(20) == 0
@@ -138,7 +94,7 @@ def test_sigterm_in_a_task_finishes_it_and_takes_no_other(scene: Scene, run: Run
 def test_sigterm_in_a_long_task_gives_it_back_in_time(scene: Scene, run: Run) -> None:
     agent = run(drain_seconds=2)
     scene.send(prompt="sleep 30")
-    wait_until(_begun(scene), "the task is begun")
+    wait_until(begun(scene), "the task is begun")
     began = time.monotonic()
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(10) == 0
@@ -150,9 +106,9 @@ def test_sigterm_in_a_long_task_gives_it_back_in_time(scene: Scene, run: Run) ->
 def test_a_second_signal_makes_it_quicker(scene: Scene, run: Run) -> None:
     agent = run(drain_seconds=60)
     scene.send(prompt="sleep 50")
-    wait_until(_begun(scene), "the task is begun")
+    wait_until(begun(scene), "the task is begun")
     agent.send_signal(signal.SIGTERM)
-    wait_until(lambda: '"stopping"' in _log(scene), "it drains")
+    wait_until(lambda: '"stopping"' in log(scene), "it drains")
     agent.send_signal(signal.SIGINT)
     assert agent.wait(6) == 0
     assert scene.left() == (1, 0)
@@ -161,10 +117,10 @@ def test_a_second_signal_makes_it_quicker(scene: Scene, run: Run) -> None:
 def test_sigkill_ends_the_engine_too_and_the_task_runs_elsewhere(scene: Scene, run: Run) -> None:
     agent = run(lease_seconds=5)
     scene.send(prompt="sleep 2")
-    wait_until(_begun(scene), "the task is begun")
+    wait_until(begun(scene), "the task is begun")
     engine = _engine_of(agent)
     run(lease_seconds=5)
-    wait_until(_ready(scene, 1), "the other agent is ready")
+    wait_until(ready(scene, 1), "the other agent is ready")
     agent.kill()
     agent.wait()
     wait_until(lambda: not _running(engine), "the engine has ended", seconds=2)
@@ -190,7 +146,7 @@ def test_a_hang_past_the_deadline_fails_in_the_end(scene: Scene, run: Run) -> No
     assert scene.wait_for_results(1)[0].status == "succeeded"
 
 
-def test_the_probes_tell_live_from_ready(scene: Scene, run: Run) -> None:
+def test_the_probes_tell_live_fromready(scene: Scene, run: Run) -> None:
     port = _free_port()
 
     def ask(path: str) -> int:
@@ -205,7 +161,7 @@ def test_the_probes_tell_live_from_ready(scene: Scene, run: Run) -> None:
     wait_until(lambda: ask("/readyz") == 200, "the agent is ready")
     # The GPU being busy changes neither.
     scene.send(prompt="sleep 2", model="later")
-    wait_until(_begun(scene), "the task is begun")
+    wait_until(begun(scene), "the task is begun")
     assert (ask("/livez"), ask("/readyz")) == (200, 200)
     scene.wait_for_results(1)
 
@@ -214,10 +170,10 @@ def test_the_log_is_json_and_holds_no_prompt(scene: Scene, run: Run) -> None:
     run()
     task = scene.send(prompt="secret wish")
     scene.wait_for_results(1)
-    wait_until(lambda: '"succeeded"' in _log(scene), "it is logged")
-    assert task.task_id in _log(scene)
-    assert "secret wish" not in _log(scene)
-    assert all(line.startswith("{") and line.endswith("}") for line in _log(scene).splitlines())
+    wait_until(lambda: '"succeeded"' in log(scene), "it is logged")
+    assert task.task_id in log(scene)
+    assert "secret wish" not in log(scene)
+    assert all(line.startswith("{") and line.endswith("}") for line in log(scene).splitlines())
 
 
 def test_the_agent_never_imports_torch() -> None:
@@ -232,7 +188,7 @@ def test_the_agent_never_imports_torch() -> None:
 
 def test_sigterm_before_it_is_ready_ends_it_at_once(scene: Scene, run: Run) -> None:
     agent = run(runtime_class="static", models=("never-there",), drain_seconds=60)
-    wait_until(lambda: "not ready" in _log(scene), "it waits for its model")
+    wait_until(lambda: "not ready" in log(scene), "it waits for its model")
     began = time.monotonic()
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(10) == 0
@@ -271,7 +227,7 @@ def test_signals_are_caught_before_the_slow_imports() -> None:
 def _run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": _PYTHON_PATH},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
         capture_output=True,
         text=True,
         check=False,

@@ -14,6 +14,7 @@ from botocore.config import Config
 from cdk_stable_diffusion.runtime_image.agent.leases import Leases
 from cdk_stable_diffusion.runtime_image.agent.poll import AbortablePoll
 from cdk_stable_diffusion.runtime_image.agent.receiver import Receiver
+from cdk_stable_diffusion.runtime_image.agent.returns import Returns
 from cdk_stable_diffusion.runtime_image.agent.shutdown import Shutdown
 from cdk_stable_diffusion.runtime_image.agent.task_queue import TaskQueue
 from tests.agent.scene import Scene, wait_until
@@ -35,7 +36,11 @@ class _Parts:
         )
         self.leases = Leases(queue, lease_seconds=20)
         self.receiver = Receiver(
-            queue, AbortablePoll(clients.waiting_sqs), self.leases, self.shutdown
+            queue,
+            AbortablePoll(clients.waiting_sqs),
+            self.leases,
+            self.shutdown,
+            Returns(queue, self.leases, clients.s3, scene.output_bucket).give_back,
         )
         self.receiver.start()
 

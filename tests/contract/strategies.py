@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cdk_stable_diffusion.contract import (
+    TASK_TYPES,
     AgentEnvironment,
     GenerationDefaults,
     HandlerEnvironment,
@@ -58,23 +59,56 @@ def or_none(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | strategy
 
 
-requests = st.builds(
-    TaskRequest,
-    model=model_names,
-    prompt=st.text(characters, min_size=1, max_size=40),
-    negative_prompt=st.text(characters, max_size=40),
-    width=or_none(sides),
-    height=or_none(sides),
-    steps=or_none(steps),
-    guidance_scale=or_none(guidance),
-    seed=or_none(seeds),
-    num_images=st.integers(1, limits.MAX_IMAGES),
-    scheduler=or_none(st.sampled_from(SCHEDULERS)),
-    output_format=st.sampled_from(OUTPUT_FORMATS),
-    output_prefix=prefixes.map(lambda prefix: prefix.rstrip("/")),
-    context=json_values,
-    idempotency_key=or_none(st.from_regex("[A-Za-z0-9._:/+=@-]{1,20}", fullmatch=True)),
+references = (
+    st.from_regex(r"s3://[a-z0-9]{3,10}/[a-z/.]{1,10}", fullmatch=True)
+    | st.from_regex(r"https://[a-z]{1,5}\.org/[a-z]{0,5}", fullmatch=True)
+    | st.from_regex(r"data:image/png;base64,[A-Za-z0-9+/]{1,20}={0,2}", fullmatch=True)
 )
+strengths = or_none(st.floats(limits.MIN_STRENGTH, limits.MAX_STRENGTH))
+everywhere = {
+    "model": model_names,
+    "output_format": st.sampled_from(OUTPUT_FORMATS),
+    "output_prefix": prefixes.map(lambda prefix: prefix.rstrip("/")),
+    "context": json_values,
+    "idempotency_key": or_none(st.from_regex("[A-Za-z0-9._:/+=@-]{1,20}", fullmatch=True)),
+}
+drawing = {
+    **everywhere,
+    "prompt": st.text(characters, min_size=1, max_size=40),
+    "negative_prompt": st.text(characters, max_size=40),
+    "width": or_none(sides),
+    "height": or_none(sides),
+    "steps": or_none(steps),
+    "guidance_scale": or_none(guidance),
+    "seed": or_none(seeds),
+    "num_images": st.integers(1, limits.MAX_IMAGES),
+    "scheduler": or_none(st.sampled_from(SCHEDULERS)),
+}
+text_to_image = st.builds(TaskRequest, **drawing)
+image_to_image = st.builds(
+    TaskRequest,
+    task_type=st.just("image-to-image"),
+    image=references,
+    strength=strengths,
+    **drawing,
+)
+inpainting = st.builds(
+    TaskRequest,
+    task_type=st.just("inpainting"),
+    image=references,
+    mask=references,
+    strength=strengths,
+    **drawing,
+)
+upscale = st.builds(
+    TaskRequest,
+    task_type=st.just("upscale"),
+    prompt=st.just(""),
+    image=references,
+    scale=st.sampled_from([2, 4]),
+    **everywhere,
+)
+requests = text_to_image | image_to_image | inpainting | upscale
 classes = st.sampled_from(["static", "dynamic"])
 task_messages = st.builds(
     TaskMessage,
@@ -93,7 +127,7 @@ result_messages = st.builds(
     model=model_names,
     runtime=runtime_names,
     runtime_class=classes,
-    task_type=st.just("text-to-image"),
+    task_type=st.sampled_from(TASK_TYPES),
     timings=st.builds(
         Timings,
         submitted_at=moments,
@@ -123,10 +157,12 @@ result_messages = st.builds(
             Parameters,
             width=sides,
             height=sides,
-            steps=steps,
-            guidance_scale=guidance,
+            steps=or_none(steps),
+            guidance_scale=or_none(guidance),
             seed=seeds,
             scheduler=or_none(st.sampled_from(SCHEDULERS)),
+            strength=strengths,
+            scale=or_none(st.sampled_from([2, 4])),
         )
     ),
     error=or_none(
@@ -193,4 +229,8 @@ def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
         model_cache_bytes=draw(st.integers(1, 10**13)),
         health_port=draw(st.integers(0, 65_535)),
         image_models_directory=draw(st.just("") | texts),
+        input_buckets=tuple(draw(st.lists(texts, max_size=2))),
+        input_hosts=tuple(draw(st.lists(st.just("images.example.org"), max_size=1))),
+        max_input_bytes=draw(st.integers(1, 10**9)),
+        max_input_pixels=draw(st.integers(1, 10**9)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -65,6 +66,16 @@ def test_what_has_its_default_is_not_written(environment: AgentEnvironment) -> N
     directory = environment.image_models_directory
     assert written.get("SD_IMAGE_MODELS_DIRECTORY", "") == directory
     assert ("SD_IMAGE_MODELS_DIRECTORY" in written) == bool(directory)
+
+
+@given(made.agent_environments())
+@pytest.mark.parametrize(
+    "host", ["", "localhost", "127.0.0.1", "*.example.org", "Example.org", "a.org:443", "a.org."]
+)
+def test_only_full_names_of_hosts_can_be_allowed(host: str, environment: AgentEnvironment) -> None:
+    variables = replace(environment, input_hosts=("example.org", host)).to_environment()
+    with pytest.raises(ValueError, match="SD_INPUT_HOSTS must hold full DNS names"):
+        AgentEnvironment.from_environment(variables)
 
 
 @given(made.route_tables)

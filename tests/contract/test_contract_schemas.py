@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
 from cdk_stable_diffusion.contract import (
+    TASK_TYPES,
     ModelManifest,
     ResultMessage,
     TaskMessage,
@@ -61,11 +62,29 @@ VALUES = (
     | st.sampled_from([2**32 - 1, 2**32, 10**30])
     | st.sampled_from(["", "x", "png", "ddim", "text-to-image", "a b", "../x", "a/b", "a//b", "é"])
     | st.sampled_from(["x" * 128, "x" * 129, "x" * 256, "x" * 257, "x" * 4_000, "x" * 4_001])
+    | st.sampled_from(["image-to-image", "inpainting", "upscale", 2, 3, 4])
+    | st.sampled_from(["s3://pictures/a.png", "https://example.org/a", "http://example.org/a"])
+    | st.sampled_from(["data:image/png;base64,iVBO", "data:text/html;base64,iVBO"])
     | st.sampled_from([[], {}, ["png"], {"a": 1}])
 )
 ALMOST = st.dictionaries(
     st.sampled_from([*(field.name for field in TASK_FIELDS), "unknown"]), VALUES, max_size=5
 )
+
+
+TYPED = st.sampled_from([None, *TASK_TYPES]).map(lambda name: {"task_type": name} if name else {})
+PICTURES: dict[str, Any] = {"image": "s3://pictures/a.png", "mask": "s3://pictures/b.png"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(TYPED, st.sets(st.sampled_from(["prompt", "image", "mask", "scale"])), ALMOST)
+def test_code_and_schema_agree_on_every_task_type(
+    typed: dict[str, Any], given_fields: set[str], almost: dict[str, Any]
+) -> None:
+    good = {"prompt": "a cat", "scale": 2, **PICTURES}
+    chosen = {name: good[name] for name in given_fields}
+    value = {"model": "tiny", **typed, **chosen, **dict(list(almost.items())[:1])}
+    assert VALIDATORS["task-request"].is_valid(value) == (request_faults(value) == [])
 
 
 @settings(max_examples=400, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cdk_stable_diffusion.runtime_image.agent.child import ENGINE_COMMAND, ChildEngine
 from cdk_stable_diffusion.runtime_image.agent.engine import (
@@ -52,6 +55,50 @@ def test_it_draws_and_says_with_what(engine: ChildEngine, random_model: Path) ->
     assert [len(picture.pixels) for picture in drawing.pictures] == [64 * 64 * 3] * 2
     assert drawing.parameters.steps == 3
     assert set(drawing.software) == {"diffusers", "torch", "transformers"}
+
+
+def test_it_begins_with_a_picture(engine: ChildEngine, random_model: Path) -> None:
+    file = io.BytesIO()
+    # More bytes than a pipe holds at a time.
+    Image.effect_noise((512, 512), 100).save(file, "PNG")
+    image = file.getvalue()
+    assert len(image) > 2**16
+    engine = _ready(engine, random_model)
+    larger = engine.generate(
+        Generation(prompt="", seeds=(1,), task_type="upscale", scale=2, inputs={"image": image}),
+        timeout=60,
+    )
+    assert [(each.width, each.height) for each in larger.pictures] == [(1024, 1024)]
+    assert (larger.parameters.scale, larger.parameters.steps) == (2, None)
+    mask = io.BytesIO()
+    Image.new("L", (512, 512)).save(mask, "PNG")
+    kept = engine.generate(
+        replace(
+            _draw(1, steps=1),
+            task_type="inpainting",
+            inputs={"image": image, "mask": mask.getvalue()},
+            strength=0.5,
+            width=64,
+            height=64,
+        ),
+        timeout=60,
+    )
+    assert kept.parameters.strength == 0.5
+    own = Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
+    assert kept.pictures[0].pixels == own.tobytes()
+    with pytest.raises(TaskFailure, match="at most 9 pixels") as caught:
+        engine.generate(
+            Generation(
+                prompt="",
+                seeds=(1,),
+                task_type="upscale",
+                scale=2,
+                inputs={"image": image},
+                max_input_pixels=9,
+            ),
+            timeout=60,
+        )
+    assert (caught.value.code, caught.value.transient) == ("input-invalid", False)
 
 
 def test_it_stops_within_one_step(engine: ChildEngine, random_model: Path) -> None:

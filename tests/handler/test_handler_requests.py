@@ -50,6 +50,28 @@ def test_a_task_is_accepted_and_published(service: Service) -> None:
     }
 
 
+def test_each_task_type_is_published_with_its_attribute(service: Service) -> None:
+    picture = {"image": "s3://pictures/a.png"}
+    model = {"model": "tiny-shapes"}
+    requests: dict[str, dict[str, Any]] = {
+        "image-to-image": {**GOOD, **picture, "strength": 0.5},
+        "inpainting": {**GOOD, **picture, "mask": "data:image/png;base64,iVBO"},
+        "upscale": {**model, **picture, "scale": 4},
+    }
+    for task_type, fields in requests.items():
+        assert service.send({"task_type": task_type, **fields})[0] == 202
+        message = service.publisher.messages[-1]
+        assert message.attributes()["task_type"] == task_type
+        assert message.request.image == picture["image"]
+
+
+def test_a_prompt_that_looks_like_a_reference_is_a_prompt(service: Service) -> None:
+    prompt = "http://169.254.169.254/latest/meta-data/ s3://pictures/a.png"
+    assert service.send({**GOOD, "prompt": prompt})[0] == 202
+    (message,) = service.publisher.messages
+    assert (message.request.prompt, message.request.image) == (prompt, None)
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -133,6 +155,20 @@ MALFORMED: list[tuple[str, Any, int, list[str]]] = [
         ["/num_images"],
     ),
     ("task type", {**GOOD, "task_type": "image-to-video"}, 400, ["/task_type"]),
+    ("image without a use", {**GOOD, "image": "s3://pictures/a.png"}, 400, ["/image"]),
+    ("no image", {**GOOD, "task_type": "image-to-image"}, 400, ["/image"]),
+    (
+        "inpainting of nothing",
+        {"model": "tiny-shapes", "task_type": "inpainting", "scale": 2},
+        400,
+        ["/prompt", "/image", "/mask", "/scale"],
+    ),
+    (
+        "upscale that draws",
+        {**GOOD, "task_type": "upscale", "image": "file:///etc/passwd", "steps": 8},
+        400,
+        ["/prompt", "/image", "/scale", "/steps"],
+    ),
     ("scheduler", {**GOOD, "scheduler": {"name": "ddim"}}, 400, ["/scheduler"]),
     ("format", {**GOOD, "output_format": "gif"}, 400, ["/output_format"]),
     ("prefix climbs", {**GOOD, "output_prefix": "../../other"}, 400, ["/output_prefix"]),

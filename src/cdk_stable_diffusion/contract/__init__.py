@@ -14,7 +14,8 @@ from .model import GenerationDefaults, InvalidModel, ModelFile, ModelManifest
 from .problem import PROBLEM_CONTENT_TYPE, problem
 from .result import ImageOutput, Parameters, ResultMessage, TaskError, Timings
 from .routing import Route, RouteTable
-from .task import OUTPUT_FORMATS, SCHEDULERS, TASK_TYPES, TaskRequest
+from .task import OUTPUT_FORMATS, SCHEDULERS, TaskRequest
+from .task_type import TASK_TYPES
 from .times import parse_timestamp, timestamp
 from .version import CONTRACT_VERSION
 

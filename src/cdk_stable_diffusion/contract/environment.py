@@ -10,8 +10,15 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
-from .names import is_model_name, is_runtime_name
+from .limits import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
+from .names import is_host_name, is_model_name, is_runtime_name
 from .routing import RUNTIME_CLASSES, STATIC, RouteTable
+
+MOST_RETURNS = 10
+"""How often a task may be given back through no fault of its own without that costing a try.
+
+The queue's own limit must leave room for it, since it counts every receiving.
+"""
 
 _Settings = TypeVar("_Settings", bound="_Environment")
 
@@ -105,12 +112,18 @@ class AgentEnvironment(_Environment):
         lease_seconds: How long a task stays hidden from others after the agent's last heartbeat.
         task_timeout_seconds: Longest a task may generate.
         drain_seconds: Longest to go on after SIGTERM.
-        max_receive_count: How often a task is taken before it goes to the dead-letter queue.
+        max_receive_count: How often a task is tried before it goes to the dead-letter queue.
         model_cache_directory: Folder for downloaded models.
         model_cache_bytes: Most bytes in that folder.
         health_port: Port of the health probes on all addresses; 0 for none.
         image_models_directory: Folder of the models that the container's image carries. The image
             itself sets it, since only the image knows; empty for none.
+        prefetch_tasks: Most tasks to hold that have not begun while the GPU works; 0 for none.
+        prefetch_bytes: Most bytes of messages to hold so.
+        input_buckets: Buckets that input images may come from, besides the output bucket.
+        input_hosts: HTTPS hosts that input images may come from, each by its exact name.
+        max_input_bytes: Most bytes of an input image.
+        max_input_pixels: Most pixels of an input image.
     """
 
     queue_url: str
@@ -129,6 +142,12 @@ class AgentEnvironment(_Environment):
     model_cache_bytes: int
     health_port: int
     image_models_directory: str = ""
+    prefetch_tasks: int = 2
+    prefetch_bytes: int = 64 * 2**20
+    input_buckets: tuple[str, ...] = ()
+    input_hosts: tuple[str, ...] = ()
+    max_input_bytes: int = MAX_INPUT_BYTES
+    max_input_pixels: int = MAX_INPUT_PIXELS
 
     def _faults(self) -> list[str]:
         checks = (
@@ -149,7 +168,16 @@ class AgentEnvironment(_Environment):
             (self.drain_seconds >= 0, "drain_seconds", "must be at least 0"),
             (self.max_receive_count >= 1, "max_receive_count", "must be at least 1"),
             (self.model_cache_bytes >= 1, "model_cache_bytes", "must be at least 1"),
+            (0 <= self.prefetch_tasks <= 8, "prefetch_tasks", "must be 0 to 8"),
+            (self.prefetch_bytes >= 1, "prefetch_bytes", "must be at least 1"),
             (0 <= self.health_port <= 65_535, "health_port", "must be 0 to 65535"),
+            (
+                all(map(is_host_name, self.input_hosts)),
+                "input_hosts",
+                "must hold full DNS names in lower case, without port or wildcard",
+            ),
+            (self.max_input_bytes >= 1, "max_input_bytes", "must be at least 1"),
+            (self.max_input_pixels >= 1, "max_input_pixels", "must be at least 1"),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 

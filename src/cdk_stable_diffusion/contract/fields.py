@@ -96,6 +96,46 @@ class Text(Field):
 
 
 @dataclass(frozen=True)
+class ImageReference(Field):
+    """Where a picture is. What is wrong is said without its text, which may hold the picture.
+
+    Only the spelling is checked here. Whether the place is one that may be read from is for the
+    runtime that reads it.
+
+    Attributes:
+        max_length: Most characters.
+    """
+
+    max_length: int = 256
+
+    _PATTERN = (
+        r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}"
+        r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f]+"
+        r"|https://[!-~]+"
+    )
+
+    def faults(self, value: Any) -> list[str]:
+        """Say what is wrong with a value."""
+        if not isinstance(value, str):
+            return [f"must be a string, not {json_type(value)}"]
+        if len(value) > self.max_length:
+            return [f"must have at most {self.max_length} characters, has {len(value)}"]
+        if not re.fullmatch(self._PATTERN, value):
+            return [
+                "must be s3://bucket/key, an https:// URL of printable ASCII, or base64 behind "
+                "data:image/png;base64, (or jpeg, or webp)"
+            ]
+        return []
+
+    def _type_schema(self) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "maxLength": self.max_length,
+            "pattern": f"^(?:{self._PATTERN})$",
+        }
+
+
+@dataclass(frozen=True)
 class Integer(Field):
     """A whole number.
 

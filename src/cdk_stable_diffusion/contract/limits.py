@@ -32,12 +32,30 @@ SIDE_MULTIPLE_PIXELS = 8
 MAX_PIXELS_PER_TASK = 4 * 2_048 * 2_048
 """Most pixels in one task: width x height x number of images, where all are given."""
 
+MAX_OUTPUT_SIDE = 2**15
+"""Longest side of a picture that comes out, which upscaling may make longer than drawing."""
+
 MIN_STEPS = 1
 MAX_STEPS = 150
 MIN_GUIDANCE_SCALE = 0.0
 MAX_GUIDANCE_SCALE = 30.0
 MAX_SEED = 2**32 - 1
 MAX_IMAGES = 8
+
+MAX_INPUT_BYTES = 20 * 1024 * 1024
+"""Largest file of an input image, unless a runtime's settings say otherwise."""
+
+MAX_INPUT_PIXELS = 4_096 * 4_096
+"""Most pixels of an input image, unless a runtime's settings say otherwise."""
+
+MAX_INPUT_REFERENCE_CHARACTERS = 60_000
+"""Longest reference to an input image; a data URL must leave room in the request for the rest."""
+
+MIN_STRENGTH = 0.0
+MAX_STRENGTH = 1.0
+MIN_SCALE = 2
+MAX_SCALE = 4
+SCALE_MULTIPLE = 2
 
 MAX_ERROR_DETAIL_CHARACTERS = 2_000
 """Longest explanation in a failed result; longer ones are cut."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from . import strict_json
 from .fault import Fault, InvalidMessage
-from .fields import Choice, Field, Text, object_faults, object_schema
+from .fields import Choice, Field, Text, object_faults
 from .identity import TASK_ID_PATTERN, derive_seed
 from .names import RUNTIME_NAME_PATTERN, RUNTIME_NAME_SAYS
 from .routing import RUNTIME_CLASSES
-from .task import TASK_FIELDS, TaskRequest, request_faults
+from .task import TaskRequest, request_faults, request_schema
 from .times import Moment
 from .version import CONTRACT_VERSION
 
@@ -60,7 +60,7 @@ class RequestField(Field):
         return [f"{fault.pointer} {fault.detail}".strip() for fault in request_faults(value)]
 
     def _type_schema(self) -> dict[str, Any]:
-        return object_schema(TASK_FIELDS)
+        return request_schema()
 
 
 MESSAGE_FIELDS: tuple[Field, ...] = (

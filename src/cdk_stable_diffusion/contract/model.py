@@ -19,7 +19,7 @@ from .fields import Field, Integer, Text, object_faults
 from .keys import MODEL_MANIFEST_NAME
 from .message import VERSION_FIELD
 from .result import SHA256_FIELD, ObjectField
-from .task import MODEL_DECIDES, MODEL_FIELD, TASK_FIELDS
+from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
 
 DEFAULTS_NAME = "generation_defaults.json"
@@ -34,7 +34,10 @@ DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler")
 """The fields of a request for which a model can have values of its own."""
 
 DEFAULT_FIELDS: tuple[Field, ...] = tuple(
-    replace(each, description=each.description.removesuffix(MODEL_DECIDES))
+    replace(
+        each,
+        description=each.description.removesuffix(MODEL_DECIDES).removesuffix(PICTURE_DECIDES),
+    )
     for each in TASK_FIELDS
     if each.name in DEFAULT_NAMES
 )

@@ -7,7 +7,17 @@ from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidMessage
-from .fields import AnyJson, Choice, Field, Integer, Number, Text, object_faults, object_schema
+from .fields import (
+    AnyJson,
+    Choice,
+    Field,
+    Integer,
+    Number,
+    Text,
+    object_faults,
+    object_schema,
+    with_defaults,
+)
 from .message import (
     RUNTIME_CLASS_FIELD,
     RUNTIME_FIELD,
@@ -15,7 +25,8 @@ from .message import (
     TASK_ID_FIELD,
     VERSION_FIELD,
 )
-from .task import MODEL_FIELD, OUTPUT_FORMATS, SCHEDULERS, TASK_TYPES
+from .task import MODEL_FIELD, OUTPUT_FORMATS, SCHEDULERS
+from .task_type import TASK_TYPES
 from .times import Moment
 from .version import CONTRACT_VERSION
 
@@ -26,12 +37,13 @@ ERROR_CODES = (
     "model-not-found",
     "model-invalid",
     "unsupported-request",
+    "input-invalid",
     "generation-failed",
     "out-of-memory",
     "deadline-exceeded",
     "output-failed",
 )
-"""Why a task failed: the message, the model, the request or the run."""
+"""Why a task failed: the message, the model, the request, its input images or the run."""
 
 _SECONDS = 7 * 24 * 3600.0
 
@@ -58,25 +70,41 @@ IMAGE_FIELDS: tuple[Field, ...] = (
         required=True,
         choices=tuple(f"image/{name}" for name in OUTPUT_FORMATS),
     ),
-    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=2**15),
-    Integer("height", "Height in pixels.", required=True, minimum=1, maximum=2**15),
+    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
+    Integer(
+        "height", "Height in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE
+    ),
     Integer("size_bytes", "Size of the file.", required=True, minimum=1),
     SHA256_FIELD,
     Integer("seed", "Seed of the picture.", required=True, maximum=limits.MAX_SEED),
 )
 
 PARAMETER_FIELDS: tuple[Field, ...] = (
-    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=2**15),
-    Integer("height", "Height in pixels.", required=True, minimum=1, maximum=2**15),
-    Integer("steps", "Denoising steps.", required=True, minimum=1, maximum=limits.MAX_STEPS),
+    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
+    Integer(
+        "height", "Height in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE
+    ),
+    Integer(
+        "steps",
+        "Denoising steps; null where nothing was drawn.",
+        minimum=1,
+        maximum=limits.MAX_STEPS,
+    ),
     Number(
         "guidance_scale",
-        "Classifier-free guidance scale.",
-        required=True,
+        "Classifier-free guidance scale; null where nothing was drawn.",
         maximum=limits.MAX_GUIDANCE_SCALE,
     ),
     Integer("seed", "Seed of the first picture.", required=True, maximum=limits.MAX_SEED),
     Choice("scheduler", "Noise scheduler; null is the model's own.", choices=SCHEDULERS),
+    Number("strength", "How far from the picture the result went, where there was one."),
+    Integer(
+        "scale",
+        "How many times wider and higher the picture was made.",
+        minimum=limits.MIN_SCALE,
+        maximum=limits.MAX_SCALE,
+        multiple_of=limits.SCALE_MULTIPLE,
+    ),
 )
 
 ERROR_FIELDS: tuple[Field, ...] = (
@@ -175,10 +203,12 @@ class Parameters:
 
     width: int
     height: int
-    steps: int
-    guidance_scale: float
+    steps: int | None
+    guidance_scale: float | None
     seed: int
     scheduler: str | None = None
+    strength: float | None = None
+    scale: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +257,13 @@ class ResultMessage:
         """Return the result as a JSON object."""
         values = asdict(self)
         values["images"] = list(values["images"])
+        if self.parameters is not None:
+            # Left out where they are not used, so that readers of before know the rest still.
+            values["parameters"] = {
+                name: value
+                for name, value in values["parameters"].items()
+                if value is not None or name not in _LATER_PARAMETERS
+            }
         return {name.name: values[name.name] for name in RESULT_FIELDS}
 
     def to_json(self) -> str:
@@ -256,7 +293,7 @@ class ResultMessage:
         parts = {
             "images": tuple(ImageOutput(**image) for image in value["images"]),
             "timings": Timings(**value["timings"]),
-            "parameters": Parameters(**value["parameters"]) if value.get("parameters") else None,
+            "parameters": _parameters(value.get("parameters")),
             "error": TaskError(**value["error"]) if value.get("error") else None,
         }
         return cls(**{**value, **parts})
@@ -270,3 +307,10 @@ class ResultMessage:
             "model": self.model,
             "task_type": self.task_type,
         }
+
+
+_LATER_PARAMETERS = frozenset({"strength", "scale"})
+
+
+def _parameters(value: dict[str, Any] | None) -> Parameters | None:
+    return Parameters(**with_defaults(value, PARAMETER_FIELDS)) if value else None

@@ -16,7 +16,7 @@ from .message import MESSAGE_FIELDS
 from .model import MANIFEST_FIELDS
 from .problem import PROBLEM_FIELDS
 from .result import RESULT_FIELDS
-from .task import TASK_FIELDS
+from .task import TASK_FIELDS, request_schema
 from .version import CONTRACT_VERSION
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "schema"
@@ -40,11 +40,13 @@ def schema(name: str) -> dict[str, Any]:
         name: One of `DOCUMENTS`.
     """
     title, fields = DOCUMENTS[name]
+    # A task's kind decides which of its fields must be there, which no single field can say.
+    described = request_schema() if name == "task-request" else object_schema(fields)
     return {
         "$schema": DRAFT,
         "title": title,
         "description": f"Version {CONTRACT_VERSION} of the contract.",
-        **object_schema(fields),
+        **described,
     }
 
 

@@ -7,10 +7,28 @@ from typing import Any
 
 from . import limits
 from .fault import Fault, InvalidTask
-from .fields import AnyJson, Choice, Field, Integer, Number, Text, object_faults, with_defaults
+from .fields import (
+    AnyJson,
+    Choice,
+    Field,
+    ImageReference,
+    Integer,
+    Number,
+    Text,
+    object_faults,
+    object_schema,
+    pointer,
+    with_defaults,
+)
 from .names import MODEL_NAME_PATTERN, MODEL_NAME_SAYS
+from .task_type import (
+    IMAGE_TO_IMAGE,
+    INPAINTING,
+    TASK_TYPE_RULES,
+    TASK_TYPES,
+    TEXT_TO_IMAGE,
+)
 
-TASK_TYPES = ("text-to-image",)
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
 SCHEDULERS = (
     "ddim",
@@ -38,16 +56,19 @@ MODEL_FIELD = Text(
     pattern=MODEL_NAME_PATTERN,
     pattern_says=MODEL_NAME_SAYS,
 )
-TASK_TYPE_FIELD = Choice("task_type", "What to do.", default="text-to-image", choices=TASK_TYPES)
+TASK_TYPE_FIELD = Choice("task_type", "What to do.", default=TEXT_TO_IMAGE, choices=TASK_TYPES)
+
+PICTURE_DECIDES = " Default: the model's own; where a picture is given, that picture's."
+"""What ends the description of a size."""
 
 TASK_FIELDS: tuple[Field, ...] = (
     TASK_TYPE_FIELD,
     MODEL_FIELD,
     Text(
         "prompt",
-        "What the picture shall show. Never fetched, whatever it looks like.",
-        required=True,
-        min_length=1,
+        "What the picture shall show. Never fetched, whatever it looks like. Needed by every task "
+        "type but upscale.",
+        default="",
         max_length=limits.MAX_PROMPT_CHARACTERS,
     ),
     Text(
@@ -56,16 +77,42 @@ TASK_FIELDS: tuple[Field, ...] = (
         default="",
         max_length=limits.MAX_PROMPT_CHARACTERS,
     ),
+    ImageReference(
+        "image",
+        "The picture to begin with, a PNG, JPEG or WebP: s3://bucket/key, an https:// URL on a "
+        "host that the runtime allows, or a data URL. Needed by every task type but text-to-image.",
+        max_length=limits.MAX_INPUT_REFERENCE_CHARACTERS,
+    ),
+    ImageReference(
+        "mask",
+        "What of the picture to draw anew, as a picture of the same size: white is drawn anew, "
+        "black is kept. Needed by inpainting.",
+        max_length=limits.MAX_INPUT_REFERENCE_CHARACTERS,
+    ),
+    Number(
+        "strength",
+        "How far from the picture the result may go, in image-to-image and inpainting: that share "
+        f"of the steps is made, and one at least. Default: {IMAGE_TO_IMAGE} 0.8, {INPAINTING} 1.",
+        minimum=limits.MIN_STRENGTH,
+        maximum=limits.MAX_STRENGTH,
+    ),
+    Integer(
+        "scale",
+        "How many times wider and higher upscale makes the picture: 2 or 4.",
+        minimum=limits.MIN_SCALE,
+        maximum=limits.MAX_SCALE,
+        multiple_of=limits.SCALE_MULTIPLE,
+    ),
     Integer(
         "width",
-        f"Width in pixels.{MODEL_DECIDES}",
+        f"Width in pixels.{PICTURE_DECIDES}",
         minimum=limits.MIN_SIDE_PIXELS,
         maximum=limits.MAX_SIDE_PIXELS,
         multiple_of=limits.SIDE_MULTIPLE_PIXELS,
     ),
     Integer(
         "height",
-        f"Height in pixels.{MODEL_DECIDES}",
+        f"Height in pixels.{PICTURE_DECIDES}",
         minimum=limits.MIN_SIDE_PIXELS,
         maximum=limits.MAX_SIDE_PIXELS,
         multiple_of=limits.SIDE_MULTIPLE_PIXELS,
@@ -145,6 +192,10 @@ class TaskRequest:
         output_prefix: Folder in the output bucket, without a slash at its end.
         context: Any JSON of the client's own.
         idempotency_key: Makes the same request the same task.
+        image: Reference to the picture to begin with.
+        mask: Reference to the picture that tells what to draw anew.
+        strength: How far from the picture the result may go.
+        scale: How many times wider and higher the picture is made.
     """
 
     model: str
@@ -162,6 +213,10 @@ class TaskRequest:
     output_prefix: str = ""
     context: Any = None
     idempotency_key: str | None = None
+    image: str | None = None
+    mask: str | None = None
+    strength: float | None = None
+    scale: int | None = None
 
     @classmethod
     def parse(cls, value: Any) -> TaskRequest:
@@ -181,21 +236,83 @@ class TaskRequest:
             raise InvalidTask("task request", faults)
         values = with_defaults(value, TASK_FIELDS)
         values["output_prefix"] = values["output_prefix"].rstrip("/")
-        if values["guidance_scale"] is not None:
-            values["guidance_scale"] = float(values["guidance_scale"])
+        for name in ("guidance_scale", "strength"):
+            if values[name] is not None:
+                values[name] = float(values[name])
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the request as a JSON object that `parse` accepts."""
-        return asdict(self)
+        """Return the request as a JSON object that `parse` accepts.
+
+        The fields that came later are left out where they are not used: agents of before know
+        their tasks still, and a task keeps the id that its idempotency key gave it.
+        """
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or name not in _LATER_FIELDS
+        }
+
+
+_LATER_FIELDS = frozenset({"image", "mask", "strength", "scale"})
 
 
 def request_faults(value: Any) -> list[Fault]:
     """Return every fault of a request body, as read from JSON."""
     faults = object_faults(value, TASK_FIELDS)
+    if not isinstance(value, dict):
+        return faults
+    faults = _in_order([*faults, *_type_faults(value, {fault.pointer for fault in faults})])
     if faults:
         return faults
     return _size_faults(with_defaults(value, TASK_FIELDS))
+
+
+def request_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a request, with what each task type needs and refuses."""
+    schema = object_schema(TASK_FIELDS)
+    return {**schema, "anyOf": [_type_schema(task_type) for task_type in TASK_TYPES]}
+
+
+def _type_faults(value: dict[str, Any], known: set[str]) -> list[Fault]:
+    """Say which fields the task type lacks, and which it has no use for."""
+    values = with_defaults(value, TASK_FIELDS)
+    task_type = values["task_type"]
+    if not isinstance(task_type, str) or task_type not in TASK_TYPES:
+        return []
+    rules = TASK_TYPE_RULES[task_type]
+    faults = []
+    for field in TASK_FIELDS:
+        given = values[field.name] != field.default
+        if pointer(field.name) in known:
+            continue
+        if field.name in rules.needs and not given:
+            faults.append(Fault(pointer(field.name), f"is missing: {task_type} needs it"))
+        elif field.name in rules.refuses and given:
+            faults.append(Fault(pointer(field.name), f"does not belong to {task_type}"))
+    return faults
+
+
+def _type_schema(task_type: str) -> dict[str, Any]:
+    rules = TASK_TYPE_RULES[task_type]
+    is_default = task_type == TASK_TYPE_FIELD.default
+    properties: dict[str, Any] = {"task_type": {"enum": [task_type, *([None] * is_default)]}}
+    for field in TASK_FIELDS:
+        not_given: dict[str, Any] = {"type": "null"}
+        if field.default is not None:
+            not_given = {"enum": [None, field.default]}
+        if field.name in rules.needs:
+            properties[field.name] = {"not": not_given}
+        elif field.name in rules.refuses:
+            properties[field.name] = not_given
+    required = [*([] if is_default else ["task_type"]), *rules.needs]
+    return {"properties": properties, "required": required}
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
+    """Put faults in the order of the fields, with what is no field first."""
+    places = {pointer(field.name): place for place, field in enumerate(TASK_FIELDS)}
+    return sorted(faults, key=lambda fault: places.get(fault.pointer, -1))
 
 
 def _size_faults(values: dict[str, Any]) -> list[Fault]:

@@ -32,8 +32,7 @@ from .scaling import Scaling
 from .seconds import check_seconds, whole_seconds
 from .stacks import check_stacks
 from .timing import MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
-
-_MAX_RECEIVE_COUNT = 999
+from .tries import MAX_TRIES
 
 
 def check_runtime(
@@ -81,8 +80,8 @@ def check_runtime(
     timing = _timing(faults, longest_task)
     if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
         faults.check(
-            1 <= max_receive_count <= _MAX_RECEIVE_COUNT,
-            f"max_receive_count is {max_receive_count}: 1 to {_MAX_RECEIVE_COUNT}",
+            1 <= max_receive_count <= MAX_TRIES,
+            f"max_receive_count is {max_receive_count}: 1 to {MAX_TRIES}",
         )
     is_size = check_model_cache(faults, model_cache_gibibytes)
     hint = "a Scaling, such as Scaling(max_replicas=3)"

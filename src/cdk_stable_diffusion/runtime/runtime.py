@@ -35,6 +35,7 @@ from .scaling import Scaling
 from .seconds import whole_seconds
 from .stacks import record_stacks
 from .timing import LEASE_SECONDS, Timing
+from .tries import MORE_RECEIVES_THAN_TRIES
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
 
 _DEAD_LETTER_DAYS = 14
@@ -135,7 +136,8 @@ class SdRuntime(Construct):
                 is 12 hours less half a minute; loading its model is not counted. Default:
                 5 minutes.
             max_receive_count: How often a task is tried before it goes to the dead-letter queue, 1
-                to 999. A try that a spot interruption or a scale-in ends counts, too. Default: 3.
+                to 989. A try that a spot interruption or a scale-in ends does not count, unless
+                that happens more than ten times. Default: 3.
             scaling: How it follows its queue. Default: `Scaling()`.
             priority: Whether its pods go before or after those of other runtimes where there are
                 too few GPUs. Default: `Priority.NORMAL`.
@@ -250,9 +252,7 @@ class SdRuntime(Construct):
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=self.dead_letter_queue,
-                # Once more than there are tries, so that an agent, not SQS, gives up a task whose
-                # tries were all cut short, and its client hears of it.
-                max_receive_count=max_receive_count + 1,
+                max_receive_count=max_receive_count + MORE_RECEIVES_THAN_TRIES,
             ),
         )
         mark(self.queue, TASK_QUEUE)

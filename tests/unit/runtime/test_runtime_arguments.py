@@ -68,7 +68,7 @@ class TestRuntime:
                 {"nodes": GpuNodes(max_gpus=1), "scaling": Scaling(min_replicas=3)},
                 "nodes.max_gpus is 1: at least scaling.min_replicas, 3, since each pod needs a GPU",
             ),
-            ({"max_receive_count": 0}, "max_receive_count is 0: 1 to 999"),
+            ({"max_receive_count": 0}, "max_receive_count is 0: 1 to 989"),
             ({"model_cache_gibibytes": 0}, "model_cache_gibibytes is 0: 1 to 10000"),
             ({"name": "Has Capitals"}, "name is 'Has Capitals': 1 to 40 lower-case letters"),
             ({"name": "x" * 41}, "1 to 40 lower-case letters"),

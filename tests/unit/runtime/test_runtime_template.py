@@ -70,7 +70,7 @@ class TestQueue:
     def test_gives_up_after_three_times(self, template: Template) -> None:
         for queue in marked(template, "task-queue").values():
             redrive = queue["Properties"]["RedrivePolicy"]
-            assert redrive["maxReceiveCount"] == 3 + 1
+            assert redrive["maxReceiveCount"] == 3 + 1 + 10
             target = redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]
             assert target in marked(template, "task-dead-letter-queue")
 
@@ -120,7 +120,7 @@ class TestQueue:
         template = service.template()
         (queue,) = marked(template, "task-queue").values()
         assert queue["Properties"]["VisibilityTimeout"] == 150
-        assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 7 + 1
+        assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 7 + 1 + 10
         assert runtime.timing.pod_grace_seconds == 150
         environment = agent_environment(template, "long")
         assert environment["SD_TASK_TIMEOUT_SECONDS"] == "120"

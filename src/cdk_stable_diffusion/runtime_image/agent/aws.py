@@ -13,6 +13,8 @@ from .task_queue import WAIT_SECONDS
 
 # As many as the downloads of a model keep busy, and some for everything else.
 _CONNECTIONS = 48
+# The usual one is put together anew for each call, which costs as much as signing it.
+_USER_AGENT = "cdk-stable-diffusion-agent"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,7 @@ def make_clients(topic_arn: str) -> Clients:
             connect_timeout=4,
             read_timeout=read_timeout,
             max_pool_connections=_CONNECTIONS,
+            user_agent=_USER_AGENT,
         )
         return session.client(service, region_name=region, config=config)
 

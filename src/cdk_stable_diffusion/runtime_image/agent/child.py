@@ -6,6 +6,8 @@ pipe closes, so that it cannot outlive the agent.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import logging
 import os
@@ -36,19 +38,27 @@ _LOG = logging.getLogger(__name__)
 ENGINE_COMMAND = (sys.executable, "-m", "cdk_stable_diffusion.runtime_image.engine")
 _LONGEST_PAUSE_SECONDS = 30.0
 _GOODBYE_SECONDS = 1.0
+_IMPORT_SECONDS = 300.0
+# A picture fits, so that the GPU need not wait until the agent has read it.
+_PIPE_BYTES = 1 << 20
 
 
 class ChildEngine:
     """An `Engine` in a child process, which is replaced when it dies or hangs."""
 
-    def __init__(self, command: Sequence[str] = ENGINE_COMMAND) -> None:
+    def __init__(
+        self, command: Sequence[str] = ENGINE_COMMAND, *, import_seconds: float = _IMPORT_SECONDS
+    ) -> None:
         """Prepare, without starting.
 
         Args:
             command: What to run; the descriptors to read from and write to are appended.
                 Default: the engine of this package.
+            import_seconds: Longest that a child may take until it is ready; then it is replaced.
+                Default: 300.
         """
         self._command = tuple(command)
+        self._import_seconds = import_seconds
         self._child: _Child | None = None
         self._closed = False
         self._identifiers = itertools.count(1)
@@ -86,10 +96,14 @@ class ChildEngine:
                     time.sleep(min(pause, remaining, 0.1))
                 else:
                     self.start()
-            elif child.changed(remaining):
+            elif child.changed(min(remaining, self._import_left(child))):
                 if child.ready.is_set():
                     self._deaths_at_start = 0
                     return True
+                self._died(child)
+            elif self._import_left(child) <= 0:
+                _LOG.error("engine was not ready within %.0f s", self._import_seconds)
+                child.kill()
                 self._died(child)
         return False
 
@@ -138,9 +152,14 @@ class ChildEngine:
             "steps": generation.steps,
             "guidance_scale": generation.guidance_scale,
             "scheduler": generation.scheduler,
+            "task_type": generation.task_type,
+            "strength": generation.strength,
+            "scale": generation.scale,
+            "max_input_pixels": generation.max_input_pixels,
+            "inputs": {name: len(data) for name, data in generation.inputs.items()},
         }
         pictures: list[Raster] = []
-        for frame in self._run(header, timeout):
+        for frame in self._run(header, timeout, b"".join(generation.inputs.values())):
             event = frame.header
             if event["event"] == "step" and on_step is not None:
                 on_step(event["step"], event["steps"])
@@ -191,11 +210,14 @@ class ChildEngine:
         if child is not None:
             child.end(_GOODBYE_SECONDS)
 
-    def _run(self, header: dict[str, Any], timeout: float) -> _Events:
+    def _run(self, header: dict[str, Any], timeout: float, payload: bytes = b"") -> _Events:
         child = self._child
         if child is None or not child.running:
             raise TaskFailure("generation-failed", "the engine is not running", transient=True)
-        return _Events(self, child, header, timeout)
+        return _Events(self, child, header, timeout, payload)
+
+    def _import_left(self, child: _Child) -> float:
+        return max(0.0, child.started + self._import_seconds - time.monotonic())
 
     def _replace(self, child: _Child) -> str:
         """Start another child in place of one, and say what became of that one."""
@@ -220,7 +242,12 @@ class _Events:
     """The answers to one command, up to the one that ends it."""
 
     def __init__(
-        self, engine: ChildEngine, child: _Child, header: dict[str, Any], timeout: float
+        self,
+        engine: ChildEngine,
+        child: _Child,
+        header: dict[str, Any],
+        timeout: float,
+        payload: bytes,
     ) -> None:
         self._engine = engine
         self._child = child
@@ -230,7 +257,7 @@ class _Events:
         self._ended = False
         if header["command"] == "generate":
             engine._generating = self._id
-        child.write({**header, "id": self._id})
+        child.send({**header, "id": self._id}, payload)
 
     def __iter__(self) -> _Events:
         return self
@@ -285,6 +312,9 @@ class _Child:
     def __init__(self, command: tuple[str, ...]) -> None:
         from_agent, to_engine = os.pipe()
         from_engine, to_agent = os.pipe()
+        with contextlib.suppress(OSError, AttributeError):
+            # What Linux alone can do, and as much as it lets an ordinary user.
+            fcntl.fcntl(from_engine, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self.process = subprocess.Popen(
                 [*command, str(from_agent), str(to_agent)],
@@ -304,6 +334,7 @@ class _Child:
             os.close(from_agent)
             os.close(to_agent)
         self.frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self.started = time.monotonic()
         self.ready = threading.Event()
         self._changed = threading.Event()
         self._writer = FrameWriter(to_engine)
@@ -320,9 +351,19 @@ class _Child:
         """Wait until it is ready or has ended."""
         return self._changed.wait(timeout)
 
-    def write(self, header: dict[str, Any]) -> None:
+    def send(self, header: dict[str, Any], payload: bytes) -> None:
+        """Write a command, without waiting for a child that does not read."""
+        if not payload:
+            self.write(header)
+            return
+        # It may be more than the pipe holds, and the deadline must come even so.
+        threading.Thread(
+            target=self.write, args=(header, payload), name="engine-writer", daemon=True
+        ).start()
+
+    def write(self, header: dict[str, Any], payload: bytes = b"") -> None:
         try:
-            self._writer.write(header)
+            self._writer.write(header, payload)
         except OSError:
             # Its end shows in the frames, where the reader of the answers waits for it.
             return

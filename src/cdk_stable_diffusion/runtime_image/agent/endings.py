@@ -19,6 +19,7 @@ from .leases import Leases
 from .outputs import Outputs
 from .pictures import encode
 from .retry import Retrier
+from .returns import Returns
 from .shutdown import Shutdown
 from .task_queue import Received, TaskQueue
 from .work import Work
@@ -37,6 +38,7 @@ class Endings:
         *,
         queue: TaskQueue,
         leases: Leases,
+        returns: Returns,
         outputs: Outputs,
         announcements: Announcements,
         retrier: Retrier,
@@ -50,16 +52,18 @@ class Endings:
         Args:
             queue: Where the messages come from.
             leases: The messages in hand.
+            returns: How messages are given back.
             outputs: The output bucket.
             announcements: The result topic.
             retrier: How to try again.
             shutdown: Whether time is up.
             runtime_name: Name of this runtime, for the results.
             runtime_class: "static" or "dynamic".
-            max_receive_count: On which receiving a task is given up.
+            max_receive_count: On which try a task is given up.
         """
         self._queue = queue
         self._leases = leases
+        self._returns = returns
         self._outputs = outputs
         self._announcements = announcements
         self._retrier = retrier
@@ -111,7 +115,7 @@ class Endings:
         Its agents were killed, maybe by the task itself. The queue gives a task once more than
         there are tries, so that its client hears of it.
         """
-        return work.message.receive_count > self._max_receive_count
+        return work.tries > self._max_receive_count
 
     def fail(self, work: Work, failure: TaskFailure, drawing: Drawing | None = None) -> None:
         """End a task that failed: for good, or put it back for another try.
@@ -125,7 +129,7 @@ class Endings:
         if self._shutdown.over:
             self.put_back(work.message)
             return
-        last = work.message.receive_count >= self._max_receive_count
+        last = work.tries >= self._max_receive_count
         if failure.transient and not last:
             _LOG.warning("failed", extra=fields)
             self._release(work.message, failure)
@@ -155,13 +159,15 @@ class Endings:
 
     def put_back(self, message: Received) -> None:
         """Give a message back at once, because this agent stops."""
-        self._leases.release(message)
+        self._returns.give_back([message])
 
     def _store(self, work: Work, drawing: Drawing, index: int, digest: str) -> ImageOutput:
         file = encode(work.task, drawing, drawing.pictures[index], digest)
-        key = self._retrier.call(
+        key, data = self._retrier.call(
             "storing a picture",
-            lambda: self._outputs.put_picture(work.task, index, file.data, file.content_type),
+            lambda: self._outputs.put_picture(
+                work.task, index, file.data, file.content_type, replace=work.message.redriven
+            ),
         )
         return ImageOutput(
             bucket=self._outputs.bucket,
@@ -169,8 +175,8 @@ class Endings:
             content_type=file.content_type,
             width=file.width,
             height=file.height,
-            size_bytes=len(file.data),
-            sha256=hashlib.sha256(file.data).hexdigest(),
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
             seed=file.seed,
         )
 

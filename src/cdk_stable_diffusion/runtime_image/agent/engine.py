@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ...contract import Parameters
+from ...contract.limits import MAX_INPUT_PIXELS
+from ...contract.task_type import TEXT_TO_IMAGE
 
 OnStep = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
@@ -45,6 +47,11 @@ class Generation:
         steps: Denoising steps.
         guidance_scale: Classifier-free guidance scale.
         scheduler: Name from `contract.SCHEDULERS`; None is the model's own.
+        task_type: One of `contract.TASK_TYPES`.
+        inputs: Files of the input images, by the request's field: "image", "mask".
+        strength: How far from the image the pictures may go.
+        scale: How many times larger to make the image.
+        max_input_pixels: Most pixels of an input image.
     """
 
     prompt: str
@@ -55,6 +62,11 @@ class Generation:
     steps: int | None = None
     guidance_scale: float | None = None
     scheduler: str | None = None
+    task_type: str = TEXT_TO_IMAGE
+    inputs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    strength: float | None = None
+    scale: int | None = None
+    max_input_pixels: int = MAX_INPUT_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

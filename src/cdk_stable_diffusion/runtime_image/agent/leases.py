@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from .task_queue import Received, TaskQueue
 
 _LOG = logging.getLogger(__name__)
 _BEATS_PER_LEASE = 3
+# As many as an agent ever holds, and some that were let go while their beat hung.
+_BEATS_AT_ONCE = 16
 
 
 class _Lease:
@@ -36,6 +40,8 @@ class Leases:
         self._leases: dict[str, _Lease] = {}
         self._changed = threading.Condition()
         self._stopped = False
+        # A beat that hangs must not keep the others from theirs.
+        self._beats = ThreadPoolExecutor(_BEATS_AT_ONCE, "lease")
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
     def start(self) -> None:
@@ -73,6 +79,12 @@ class Leases:
         with self._changed:
             return [lease.message for lease in self._leases.values()]
 
+    def has_twin(self, message: Received) -> bool:
+        """Tell whether another copy of a message is in hand, or an earlier receiving of it."""
+        return any(
+            other.body == message.body and other.receipt != message.receipt for other in self.held()
+        )
+
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until no message is in hand; tell whether that is so."""
         with self._changed:
@@ -93,11 +105,6 @@ class Leases:
             # It comes back by itself when its lease ends.
             _LOG.warning("could not release %s: %s", message.message_id, error)
 
-    def release_all(self) -> None:
-        """Give every message in hand back at once."""
-        for message in self.held():
-            self.release(message)
-
     def stop(self) -> None:
         """End the heartbeat."""
         with self._changed:
@@ -106,7 +113,8 @@ class Leases:
 
     def _run(self) -> None:
         while (lease := self._next_due()) is not None:
-            self._beat(lease)
+            self._beats.submit(self._beat, lease)
+        self._beats.shutdown(wait=False, cancel_futures=True)
 
     def _next_due(self) -> _Lease | None:
         with self._changed:
@@ -114,18 +122,25 @@ class Leases:
                 lease = min(self._leases.values(), key=lambda each: each.due, default=None)
                 now = time.monotonic()
                 if lease is not None and lease.due <= now:
+                    lease.due = math.inf
                     return lease
-                self._changed.wait(None if lease is None else lease.due - now)
+                due = math.inf if lease is None else lease.due
+                self._changed.wait(None if due == math.inf else due - now)
         return None
 
     def _beat(self, lease: _Lease) -> None:
+        began = time.monotonic()
         with lease.lock:
-            lease.due = time.monotonic() + self._interval
             if lease.ended:
                 return
             try:
                 self._queue.keep(lease.message)
+                pause = self._interval
             except Exception as error:
                 # Soon enough for another try before the lease ends.
-                lease.due = time.monotonic() + self._interval / 4
+                pause = time.monotonic() - began + self._interval / 4
                 _LOG.warning("could not keep %s: %s", lease.message.message_id, error)
+        with self._changed:
+            # Counted from before the call: that is when the queue's own clock may have begun.
+            lease.due = began + pause
+            self._changed.notify_all()

@@ -36,7 +36,8 @@ _RESERVED = ".reserved"
 _DOWNLOADS = 4
 _TRIES = 2
 _LOCK_PAUSE_SECONDS = 0.1
-_LOCK_SECONDS = 900.0
+LOCK_SECONDS = 900.0
+"""Longest to wait for another agent that downloads the same model."""
 
 
 class _Mismatch(Exception):
@@ -63,11 +64,13 @@ class ModelCache:
             path.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned()
 
-    def open(self, name: str) -> ModelInUse:
+    def open(self, name: str, *, wait_seconds: float = LOCK_SECONDS) -> ModelInUse:
         """Return a model, downloaded if it is not there, checked in any case.
 
         Args:
             name: The model's name.
+            wait_seconds: How long to wait for another agent that downloads it, or uses files
+                that turned out to be broken.
 
         Raises:
             TaskFailure: If it is not in the bucket, or not as its manifest says.
@@ -78,7 +81,7 @@ class ModelCache:
                 "model-invalid",
                 f"model {name!r} has {manifest.size} bytes, the cache holds {self._max_bytes}",
             )
-        lock = self._locked_whole(name, manifest)
+        lock = self._locked_whole(name, manifest, wait_seconds)
         path = self._models / manifest.digest
         os.utime(path / _MARKER)
         return ModelInUse(
@@ -87,10 +90,10 @@ class ModelCache:
             _lock=lock,
         )
 
-    def _locked_whole(self, name: str, manifest: ModelManifest) -> int:
+    def _locked_whole(self, name: str, manifest: ModelManifest, wait_seconds: float) -> int:
         """Return a shared lock on a model that is whole, after downloading it if need be."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + wait_seconds
+        while True:
             shared = self._try_lock(manifest.digest, fcntl.LOCK_SH)
             if shared is not None:
                 if self._is_whole(manifest):
@@ -103,6 +106,8 @@ class ModelCache:
                         self._download(name, manifest)
                 finally:
                     os.close(exclusive)
+            elif time.monotonic() >= deadline:
+                break
             else:
                 # Another agent downloads it, or uses what is broken.
                 time.sleep(_LOCK_PAUSE_SECONDS)

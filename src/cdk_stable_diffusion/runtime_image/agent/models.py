@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable
 
 from ...contract.routing import STATIC
 from .image_models import ImageModel, ImageModels
-from .model_cache import ModelCache
+from .model_cache import LOCK_SECONDS, ModelCache
 from .model_in_use import ModelInUse
 from .model_source import ModelSource
+
+_LOG = logging.getLogger(__name__)
 
 
 class Models:
@@ -41,12 +45,15 @@ class Models:
         self._source = source
         self._open_cache = cache
         self._cache: ModelCache | None = None
+        self._opening = threading.Lock()
 
-    def open(self, name: str) -> ModelInUse:
+    def open(self, name: str, *, wait_seconds: float = LOCK_SECONDS) -> ModelInUse:
         """Return a model, checked, and downloaded if need be.
 
         Args:
             name: The model's name.
+            wait_seconds: How long to wait for another agent that downloads it. Default: as long
+                as a download may take.
 
         Raises:
             TaskFailure: If it is nowhere, or not as its manifest says.
@@ -54,9 +61,22 @@ class Models:
         carried = self._image.find(name)
         if carried is not None and (self._image_decides or self._is_the_buckets(carried)):
             return carried.use()
-        if self._cache is None:
-            self._cache = self._open_cache(self._source)
-        return self._cache.open(name)
+        with self._opening:
+            if self._cache is None:
+                self._cache = self._open_cache(self._source)
+        return self._cache.open(name, wait_seconds=wait_seconds)
+
+    def fetch_ahead(self, name: str) -> None:
+        """Bring a model to the disk that will be opened soon, if that is possible already.
+
+        Args:
+            name: The model's name.
+        """
+        try:
+            self.open(name, wait_seconds=0.0).close()
+        except Exception as error:
+            # It may need the room of the one in use. Whoever opens it finds out.
+            _LOG.info("model %r is not fetched ahead: %s", name, error)
 
     def _is_the_buckets(self, carried: ImageModel) -> bool:
         manifest = self._source.manifest(carried.name)

@@ -12,7 +12,9 @@ from ...contract.keys import image_key, result_key
 
 _LOG = logging.getLogger(__name__)
 # S3 says "access denied" for a key that is not there to whoever may not list the bucket.
-_ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
+ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
+"""What S3 says of an object that is not there."""
+
 _EXISTS = frozenset({"412", "PreconditionFailed"})
 
 
@@ -35,7 +37,7 @@ class Outputs:
             answer = self._s3.get_object(Bucket=self.bucket, Key=_result_key(task))
             data = answer["Body"].read()
         except ClientError as error:
-            if error_code(error) in _ABSENT:
+            if error_code(error) in ABSENT:
                 return None
             raise
         try:
@@ -45,22 +47,36 @@ class Outputs:
             _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
             return None
 
-    def put_picture(self, task: TaskMessage, index: int, data: bytes, content_type: str) -> str:
-        """Store a picture.
+    def put_picture(
+        self, task: TaskMessage, index: int, data: bytes, content_type: str, *, replace: bool
+    ) -> tuple[str, bytes]:
+        """Store a picture, unless another agent was faster with the same.
+
+        Two drawings of one picture may differ in a few bits. A result names its pictures' digests,
+        so what another agent's result may be about already is left as it is.
 
         Args:
             task: The task.
             index: The picture's place in it.
             data: The file.
             content_type: Its media type.
+            replace: Whether to replace one that is there.
 
         Returns:
-            Its key.
+            Its key, and the file that stands.
         """
         request = task.request
         key = image_key(request.output_prefix, task.task_id, index, request.output_format)
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
-        return key
+        condition = {} if replace else {"IfNoneMatch": "*"}
+        try:
+            self._s3.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition
+            )
+        except ClientError as error:
+            if error_code(error) not in _EXISTS:
+                raise
+            data = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return key, data
 
     def put_result(
         self, task: TaskMessage, result: ResultMessage, *, replace_failure: bool

@@ -41,6 +41,8 @@ class AbortablePoll:
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
         self._aborted = False
+        # Reading the settings of proxies takes longer than the rest of a call.
+        self._proxies = urllib.request.getproxies()
         sqs.meta.events.register("before-send.sqs.ReceiveMessage", self._send)
 
     def client(self) -> Any:
@@ -62,8 +64,7 @@ class AbortablePoll:
 
     def _send(self, request: Any, **_: Any) -> Any:
         url = urlsplit(request.url)
-        proxies = urllib.request.getproxies()
-        if url.scheme in proxies and not urllib.request.proxy_bypass(url.netloc):
+        if url.scheme in self._proxies and not urllib.request.proxy_bypass(url.netloc):
             # Then botocore sends it, and a stop waits for the poll's end.
             return None
         connection = self._connected(url.scheme, url.netloc)

@@ -1,15 +1,16 @@
-"""Waiting for messages in a thread of its own, so that stopping never waits for a message."""
+"""Receiving in a thread of its own, so that stopping never waits for a message."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .leases import Leases
 from .shutdown import Shutdown
-from .task_queue import Received, TaskQueue
+from .task_queue import WAIT_SECONDS, Received, TaskQueue
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
@@ -29,7 +30,14 @@ class Poll(Protocol):
 class Receiver:
     """Hands out one message at a time, only when it is asked for one."""
 
-    def __init__(self, queue_: TaskQueue, poll: Poll, leases: Leases, shutdown: Shutdown) -> None:
+    def __init__(
+        self,
+        queue_: TaskQueue,
+        poll: Poll,
+        leases: Leases,
+        shutdown: Shutdown,
+        give_back: Callable[[Iterable[Received]], None],
+    ) -> None:
         """Prepare, without starting.
 
         Args:
@@ -37,14 +45,16 @@ class Receiver:
             poll: How to wait.
             leases: Keeps each message from the moment it came.
             shutdown: Ends the waiting.
+            give_back: What to do with messages that nobody waits for any more.
         """
         self._queue = queue_
         self._poll = poll
         self._leases = leases
         self._shutdown = shutdown
+        self._give_back = give_back
         self._handing_over = threading.Lock()
         self._stopped = False
-        self._wanted = threading.Semaphore(0)
+        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
 
@@ -57,13 +67,17 @@ class Receiver:
         """Whether the thread lives."""
         return self._thread.is_alive()
 
-    def next(self) -> Received | None:
-        """Wait for a message.
+    def next(self, *, patient: bool = True) -> Received | None:
+        """Take a message.
+
+        Args:
+            patient: Whether to wait for one rather than to look once. Default: wait.
 
         Returns:
-            The message, already under lease; None once the agent is to stop.
+            The message, already under lease; None if there was none at a look, or once the agent
+            is to stop.
         """
-        self._wanted.release()
+        self._wanted.put(patient)
         return self._arrived.get()
 
     def stop(self, grace: float) -> bool:
@@ -78,32 +92,44 @@ class Receiver:
         with self._handing_over:
             self._stopped = True
             self._arrived.put(None)
-        self._wanted.release()
+        self._wanted.put(False)
         self._poll.abort()
         self._thread.join(grace)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._stopped:
-            self._wanted.acquire()
-            message = self._poll_until_one_comes()
-            if message is not None:
-                self._hand_over(message)
+        while True:
+            patient = self._wanted.get()
+            if self._stopped:
+                return
+            self._hand_over(self._wait_for_one() if patient else self._look())
 
-    def _hand_over(self, message: Received) -> None:
-        self._leases.hold(message)
+    def _hand_over(self, message: Received | None) -> None:
+        if message is not None:
+            self._leases.hold(message)
         with self._handing_over:
             if not self._stopped:
                 self._arrived.put(message)
                 return
-        # It came to a poll that nobody waits for any more.
-        self._leases.release(message)
+        if message is not None:
+            # It came to a poll that nobody waits for any more.
+            self._give_back([message])
 
-    def _poll_until_one_comes(self) -> Received | None:
+    def _look(self) -> Received | None:
+        if self._shutdown.requested:
+            return None
+        try:
+            return self._queue.receive(self._poll.client(), wait_seconds=0)
+        except Exception as error:
+            if not self._shutdown.requested:
+                _LOG.warning("could not look for a message: %s", error)
+            return None
+
+    def _wait_for_one(self) -> Received | None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._shutdown.requested:
             try:
-                message = self._queue.receive(self._poll.client())
+                message = self._queue.receive(self._poll.client(), wait_seconds=WAIT_SECONDS)
             except Exception as error:
                 if not self._shutdown.requested:
                     _LOG.warning("could not receive: %s", error)

@@ -13,14 +13,18 @@ from .endings import Endings
 from .engine import Engine
 from .health import HealthServer
 from .image_models import ImageModels
+from .inputs import InputImages, InputPolicy
+from .intake import Intake
 from .leases import Leases
 from .model_cache import ModelCache
 from .model_source import ModelSource
 from .models import Models
 from .outputs import Outputs
 from .poll import AbortablePoll
+from .progress import Progress
 from .receiver import Receiver
 from .retry import Backoff, Retrier
+from .returns import Returns
 from .shutdown import Shutdown
 from .signals import Signals
 from .task_queue import TaskQueue
@@ -67,12 +71,11 @@ class Agent:
         )
         outputs = Outputs(clients.s3, environment.output_bucket)
         self._leases = Leases(self._queue, lease_seconds=environment.lease_seconds)
-        self._receiver = Receiver(
-            self._queue, AbortablePoll(clients.waiting_sqs), self._leases, self.shutdown
-        )
+        self._returns = Returns(self._queue, self._leases, clients.s3, environment.output_bucket)
         endings = Endings(
             queue=self._queue,
             leases=self._leases,
+            returns=self._returns,
             outputs=outputs,
             announcements=Announcements(clients.sns, environment.result_topic_arn),
             retrier=retrier,
@@ -81,37 +84,60 @@ class Agent:
             runtime_class=environment.runtime_class,
             max_receive_count=environment.max_receive_count,
         )
-        self.worker = Worker(
-            receiver=self._receiver,
-            engine=engine,
-            models=Models(
-                runtime_class=environment.runtime_class,
-                image=ImageModels(environment.image_models_directory),
-                source=ModelSource(clients.s3, environment.model_bucket),
-                cache=lambda source: ModelCache(
-                    source,
-                    directory=Path(environment.model_cache_directory),
-                    max_bytes=environment.model_cache_bytes,
-                ),
+        models = Models(
+            runtime_class=environment.runtime_class,
+            image=ImageModels(environment.image_models_directory),
+            source=ModelSource(clients.s3, environment.model_bucket),
+            cache=lambda source: ModelCache(
+                source,
+                directory=Path(environment.model_cache_directory),
+                max_bytes=environment.model_cache_bytes,
             ),
+        )
+        deliveries, progress = DeliveryPool(), Progress()
+        self._intake = Intake(
+            receiver=Receiver(
+                self._queue,
+                AbortablePoll(clients.waiting_sqs),
+                self._leases,
+                self.shutdown,
+                self._returns.give_back,
+            ),
+            leases=self._leases,
+            returns=self._returns,
             outputs=outputs,
+            models=models,
+            inputs=InputImages(InputPolicy.of(environment), clients.s3),
             endings=endings,
-            deliveries=DeliveryPool(),
+            deliveries=deliveries,
+            retrier=retrier,
+            progress=progress,
+            most_tasks=environment.prefetch_tasks,
+            most_bytes=environment.prefetch_bytes,
+        )
+        self.worker = Worker(
+            intake=self._intake,
+            engine=engine,
+            models=models,
+            progress=progress,
+            endings=endings,
+            deliveries=deliveries,
             retrier=retrier,
             shutdown=self.shutdown,
             preloaded=environment.models,
             task_timeout_seconds=environment.task_timeout_seconds,
+            max_input_pixels=environment.max_input_pixels,
         )
 
     @property
     def alive(self) -> bool:
         """Whether the loops run; says nothing about the GPU."""
-        return self._leases.alive and self._receiver.alive and self.worker.alive
+        return self._leases.alive and self._intake.alive and self.worker.alive
 
     def start(self) -> None:
         """Start the loops."""
         self._leases.start()
-        self._receiver.start()
+        self._intake.start()
         self.worker.start()
 
     def run(self, signals: Signals) -> int:
@@ -129,7 +155,7 @@ class Agent:
                 # Kubernetes starts another; what is in hand comes back to the queue.
                 _LOG.critical("a loop has ended")
                 self.shutdown.request(0.0)
-                self._receiver.stop(_POLL_GRACE_SECONDS)
+                self._intake.stop(_POLL_GRACE_SECONDS)
                 self._give_back()
                 return EXIT_BROKEN
         self.drain(signals)
@@ -146,19 +172,19 @@ class Agent:
         self.shutdown.request(seconds - for_release)
         _LOG.info("stopping", extra={"in_hand": len(self._leases.held()), "seconds": seconds})
         grace = min(_POLL_GRACE_SECONDS, seconds)
-        receiver_ended = self._receiver.stop(grace)
+        intake_ended = self._intake.stop(grace)
         while not self._leases.wait_until_empty(min(0.1, self.shutdown.remaining())):
             if signals.wait(0.0):
                 self.shutdown.request(min(_HURRY_SECONDS, self.shutdown.remaining()))
             if self.shutdown.remaining() <= 0:
                 break
         self._give_back()
-        _LOG.info("stopped", extra={"poll_ended": receiver_ended})
+        _LOG.info("stopped", extra={"poll_ended": intake_ended})
 
     def _give_back(self) -> None:
         self.shutdown.request(0.0)
         # Before the engine ends, because its end makes the worker let go of its task.
-        self._leases.release_all()
+        self._returns.give_back(self._leases.held())
         self._leases.stop()
         self._engine.close()
         self.worker.join(_LAST_WORDS_SECONDS)

@@ -59,11 +59,12 @@ class TaskQueue:
         self._dead_letter_queue_url = dead_letter_queue_url
         self._lease_seconds = lease_seconds
 
-    def receive(self, sqs: Any) -> Received | None:
-        """Wait for a message.
+    def receive(self, sqs: Any, *, wait_seconds: int = WAIT_SECONDS) -> Received | None:
+        """Take a message.
 
         Args:
             sqs: SQS client to wait with, whose connection may be cut.
+            wait_seconds: How long to wait for one. Default: as long as SQS allows.
 
         Returns:
             The message, or None if none came.
@@ -71,7 +72,7 @@ class TaskQueue:
         answer = sqs.receive_message(
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=1,
-            WaitTimeSeconds=WAIT_SECONDS,
+            WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=self._lease_seconds,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
             MessageAttributeNames=["All"],

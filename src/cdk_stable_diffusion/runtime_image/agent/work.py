@@ -19,7 +19,9 @@ class Work:
     Attributes:
         message: The message that it came in.
         task: The task.
-        started_at: When the agent took it.
+        tries: How often it has been tried, this time included.
+        inputs: Files of its input images, by the request's field.
+        started_at: When the agent began it.
         loading_seconds: Loading the model.
         generating_seconds: Generating.
         delivering_seconds: Encoding and storing.
@@ -27,10 +29,16 @@ class Work:
 
     message: Received
     task: TaskMessage
+    tries: int = 1
+    inputs: dict[str, bytes] = field(default_factory=dict, repr=False)
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     loading_seconds: float = 0.0
     generating_seconds: float = 0.0
     delivering_seconds: float = 0.0
+
+    def begin(self) -> None:
+        """Begin it, now."""
+        self.started_at = datetime.now(timezone.utc)
 
     def timings(self) -> Timings:
         """Return where the time went, as of now."""

@@ -1,4 +1,4 @@
-"""The GPU's thread: one task after the other, from the message to the picture in hand."""
+"""The GPU's thread: one task after the other, from the task in hand to the picture in hand."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...contract import InvalidMessage, TaskMessage, image_seed
+from ...contract import image_seed
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine, EngineCancelled, Generation
 from .failure import TaskFailure
+from .intake import Intake
 from .model_in_use import ModelInUse
 from .models import Models
-from .outputs import Outputs
-from .receiver import Receiver
+from .progress import Progress
 from .retry import Retrier
 from .shutdown import Shutdown
-from .task_queue import Received
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
@@ -37,41 +36,44 @@ class Worker:
     def __init__(
         self,
         *,
-        receiver: Receiver,
+        intake: Intake,
         engine: Engine,
         models: Models,
-        outputs: Outputs,
+        progress: Progress,
         endings: Endings,
         deliveries: DeliveryPool,
         retrier: Retrier,
         shutdown: Shutdown,
         preloaded: tuple[str, ...],
         task_timeout_seconds: float,
+        max_input_pixels: int,
     ) -> None:
         """Connect.
 
         Args:
-            receiver: Where messages come from.
+            intake: Where tasks come from.
             engine: What makes pictures.
             models: The models.
-            outputs: Where an earlier result would be.
+            progress: Told how far the GPU is.
             endings: How tasks end.
             deliveries: Where endings run.
             retrier: How to try again.
             shutdown: Ends the work.
             preloaded: Models to have ready before the first task.
             task_timeout_seconds: Longest a task may generate.
+            max_input_pixels: Most pixels of an input image.
         """
-        self._receiver = receiver
+        self._intake = intake
         self._engine = engine
         self._models = models
-        self._outputs = outputs
+        self._progress = progress
         self._endings = endings
         self._deliveries = deliveries
         self._retrier = retrier
         self._shutdown = shutdown
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
+        self._max_input_pixels = max_input_pixels
         self._model: ModelInUse | None = None
         self._warm = False
         self._prepared = False
@@ -98,13 +100,13 @@ class Worker:
 
     def _run(self) -> None:
         while self._prepare():
-            message = self._receiver.next()
-            if message is None:
+            work = self._intake.next()
+            if work is None:
                 break
             if self._shutdown.requested:
-                self._endings.put_back(message)
+                self._endings.put_back(work.message)
                 break
-            self._handle(message)
+            self._handle(work)
         self._deliveries.drain()
 
     def _prepare(self) -> bool:
@@ -156,13 +158,7 @@ class Worker:
         )
         self._engine.generate(generation, timeout=self._task_timeout_seconds)
 
-    def _handle(self, message: Received) -> None:
-        try:
-            work = Work(message, TaskMessage.from_json(message.body))
-        except InvalidMessage as error:
-            reason = str(error)
-            self._deliveries.submit(lambda: self._endings.refuse(message, reason))
-            return
+    def _handle(self, work: Work) -> None:
         try:
             ending = self._do(work)
         except TaskFailure as error:
@@ -184,16 +180,8 @@ class Worker:
 
     def _do(self, work: Work) -> Callable[[], None]:
         """Do a task and return how it ends."""
+        work.begin()
         _LOG.info("started", extra=work.log_fields())
-        earlier = self._retrier.call(
-            "looking for a result", lambda: self._outputs.find_result(work.task)
-        )
-        # Whoever sends a failed task again from the dead letters wants another try.
-        if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
-            result = earlier
-            return lambda: self._endings.republish(work, result)
-        if self._endings.has_no_try_left(work):
-            raise TaskFailure("generation-failed", "every try was interrupted", transient=True)
         began = time.monotonic()
         model = self._use(work.task.request.model)
         # An engine that died while there was nothing to do must not cost this task a try.
@@ -202,9 +190,16 @@ class Worker:
             self._engine.load(model.directory, timeout=LOAD_SECONDS)
             work.loading_seconds = time.monotonic() - began
         began = time.monotonic()
-        drawing = self._engine.generate(
-            _generation(work.task, model), timeout=self._task_timeout_seconds
-        )
+        self._progress.begin()
+        self._intake.wake()
+        try:
+            drawing = self._engine.generate(
+                _generation(work, model, self._max_input_pixels),
+                timeout=self._task_timeout_seconds,
+                on_step=self._progress.step,
+            )
+        finally:
+            self._progress.end()
         work.generating_seconds = time.monotonic() - began
         return lambda: self._endings.succeed(work, drawing, model.directory.digest)
 
@@ -222,17 +217,24 @@ class Worker:
         return model
 
 
-def _generation(task: TaskMessage, model: ModelInUse) -> Generation:
-    request, defaults = task.request, model.defaults
+def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generation:
+    task, request, defaults = work.task, work.task.request, model.defaults
+    # A picture that is given has a size of its own.
+    width, height = (None, None) if work.inputs else (defaults.width, defaults.height)
     return Generation(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         seeds=tuple(image_seed(task.seed, index) for index in range(request.num_images)),
-        width=request.width or defaults.width,
-        height=request.height or defaults.height,
+        width=request.width or width,
+        height=request.height or height,
         steps=request.steps or defaults.steps,
         guidance_scale=(
             defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
         ),
         scheduler=request.scheduler or defaults.scheduler,
+        task_type=request.task_type,
+        inputs=work.inputs,
+        strength=request.strength,
+        scale=request.scale,
+        max_input_pixels=max_input_pixels,
     )

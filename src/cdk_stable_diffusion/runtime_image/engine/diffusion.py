@@ -11,14 +11,20 @@ from typing import Any
 import numpy
 import torch
 
+from ...contract import limits
+from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
 from .failure import BrokenDevice, Cancelled, EngineFailure
+from .input_pictures import decode_mask, decode_picture, fitted
 from .model_directory import checked_pipeline_class, variant_of
+from .pipeline_classes import pipeline_for
 from .schedulers import make_scheduler
+from .upscaling import upscale
 
 OnStep = Callable[[int, int], None]
 
 USUAL_STEPS = 25
 USUAL_GUIDANCE_SCALE = 7.5
+USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,20 @@ class Order:
     steps: int | None
     guidance_scale: float | None
     scheduler: str | None
+    task_type: str = TEXT_TO_IMAGE
+    image: bytes | None = None
+    mask: bytes | None = None
+    strength: float | None = None
+    scale: int | None = None
+    max_input_pixels: int = limits.MAX_INPUT_PIXELS
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The decoded pictures that a drawing begins with."""
+
+    image: Any
+    mask: Any = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,8 @@ class Diffusion:
         self._dtype = torch.float16 if self.device == "cuda" else torch.float32
         self._pipeline: Any = None
         self._own_scheduler: Any = None
+        # By task type; they share the pipeline's parts, and so take no memory of their own.
+        self._others: dict[str, Any] = {}
 
     def load(self, directory: Path) -> None:
         """Load a model in place of the one that is held.
@@ -104,11 +126,14 @@ class Diffusion:
             EngineFailure: If that is impossible.
             Cancelled: If it was cancelled.
         """
+        if order.task_type == UPSCALE:
+            return _upscaled(order)
         if self._pipeline is None:
             raise EngineFailure("generation-failed", "no model is loaded", transient=True)
-        parameters = self._parameters(order)
+        inputs = _decoded(order)
+        parameters = self._parameters(order, inputs)
         try:
-            images = self._images(order, parameters, on_step, cancelled)
+            images = self._images(order, inputs, parameters, on_step, cancelled)
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
@@ -122,13 +147,14 @@ class Diffusion:
         ]
         return pictures, parameters
 
-    def _parameters(self, order: Order) -> dict[str, Any]:
-        factor = self._pipeline.vae_scale_factor
-        sample_size = self._pipeline.unet.config.sample_size
-        rows, columns = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
-        parameters = {
-            "width": order.width or columns * factor,
-            "height": order.height or rows * factor,
+    def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
+        factor = max(self._pipeline.vae_scale_factor, limits.SIDE_MULTIPLE_PIXELS)
+        columns, rows = self._own_size() if inputs is None else inputs.image.size
+        if inputs is not None:
+            columns, rows = columns // factor * factor, rows // factor * factor
+        parameters: dict[str, Any] = {
+            "width": order.width or columns,
+            "height": order.height or rows,
             "steps": order.steps or USUAL_STEPS,
             "guidance_scale": (
                 USUAL_GUIDANCE_SCALE if order.guidance_scale is None else order.guidance_scale
@@ -137,21 +163,33 @@ class Diffusion:
             "scheduler": order.scheduler,
         }
         for side in ("width", "height"):
-            if parameters[side] % max(factor, 8):
+            if parameters[side] % factor:
                 raise EngineFailure(
                     "unsupported-request",
-                    f"{side} must be a multiple of {max(factor, 8)}, is {parameters[side]}",
+                    f"{side} must be a multiple of {factor}, is {parameters[side]}",
                 )
+        if inputs is not None:
+            _check_size(parameters["width"], parameters["height"], len(order.seeds))
+            usual = USUAL_STRENGTHS[order.task_type]
+            parameters["strength"] = usual if order.strength is None else order.strength
         return parameters
+
+    def _own_size(self) -> tuple[int, int]:
+        """Return the width and height that the model was made for."""
+        factor = self._pipeline.vae_scale_factor
+        sample_size = self._pipeline.unet.config.sample_size
+        rows, columns = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
+        return columns * factor, rows * factor
 
     def _images(
         self,
         order: Order,
+        inputs: _Inputs | None,
         parameters: dict[str, Any],
         on_step: OnStep,
         cancelled: Callable[[], bool],
     ) -> Any:
-        pipeline = self._pipeline
+        pipeline = self._pipeline_for(order.task_type)
         pipeline.scheduler = make_scheduler(self._own_scheduler, order.scheduler)
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -161,12 +199,18 @@ class Diffusion:
             on_step(step + 1, pipe.num_timesteps)
             return tensors
 
+        size = (parameters["width"], parameters["height"])
+        pictures: dict[str, Any] = {}
+        if inputs is not None:
+            inputs = _fitted(inputs, size)
+            pictures = _as_arguments(inputs, parameters, len(order.seeds))
+        if order.task_type != IMAGE_TO_IMAGE:
+            # Image-to-image takes its size from the picture.
+            pictures["width"], pictures["height"] = size
         with torch.inference_mode():
             result = pipeline(
                 prompt=order.prompt,
                 negative_prompt=order.negative_prompt or None,
-                width=parameters["width"],
-                height=parameters["height"],
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
                 num_images_per_prompt=len(order.seeds),
@@ -175,18 +219,118 @@ class Diffusion:
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in order.seeds],
                 output_type="np",
                 callback_on_step_end=after_step,
+                **pictures,
             )
         images = numpy.asarray(result.images)
         if not numpy.isfinite(images).all():
             raise EngineFailure("generation-failed", "the model gave pixels that are not numbers")
+        if inputs is not None and inputs.mask is not None:
+            images = _with_what_is_kept(images, inputs)
         return (images * 255).round().astype("uint8")
+
+    def _pipeline_for(self, task_type: str) -> Any:
+        if task_type == TEXT_TO_IMAGE:
+            return self._pipeline
+        if task_type not in self._others:
+            other = pipeline_for(self._pipeline, task_type)
+            other.set_progress_bar_config(disable=True)
+            self._others[task_type] = other
+        return self._others[task_type]
 
     def _unload(self) -> None:
         self._pipeline = None
         self._own_scheduler = None
+        self._others = {}
         gc.collect()
         if self.device == "cuda":
             torch.cuda.empty_cache()
+
+
+def _decoded(order: Order) -> _Inputs | None:
+    """Decode what a drawing begins with; None where it begins with noise alone."""
+    if order.task_type == TEXT_TO_IMAGE:
+        return None
+    image = _decoded_image(order)
+    if order.task_type != INPAINTING:
+        return _Inputs(image)
+    if order.mask is None:
+        raise EngineFailure("input-invalid", "mask is missing")
+    mask = decode_mask(order.mask, "mask", max_pixels=order.max_input_pixels)
+    if mask.size != image.size:
+        raise EngineFailure(
+            "input-invalid",
+            f"mask must be as large as image, {image.width}x{image.height}, is "
+            f"{mask.width}x{mask.height}",
+        )
+    return _Inputs(image, mask)
+
+
+def _decoded_image(order: Order) -> Any:
+    if order.image is None:
+        raise EngineFailure("input-invalid", "image is missing")
+    return decode_picture(order.image, "image", max_pixels=order.max_input_pixels)
+
+
+def _check_size(width: int, height: int, count: int) -> None:
+    """Check a size that may be a picture's own, to which the contract's limits were not applied."""
+    low, high = limits.MIN_SIDE_PIXELS, limits.MAX_SIDE_PIXELS
+    most = limits.MAX_PIXELS_PER_TASK
+    if not (low <= min(width, height) and max(width, height) <= high):
+        raise EngineFailure(
+            "unsupported-request",
+            f"image makes {width}x{height}, a side must be {low} to {high}: give width and height",
+        )
+    if width * height * count > most:
+        raise EngineFailure(
+            "unsupported-request",
+            f"image makes {count} times {width}x{height}, at most {most} pixels are drawn: give "
+            "width and height, or fewer num_images",
+        )
+
+
+def _fitted(inputs: _Inputs, size: tuple[int, int]) -> _Inputs:
+    mask = None if inputs.mask is None else fitted(inputs.mask, size, smooth=False)
+    return _Inputs(fitted(inputs.image, size), mask)
+
+
+def _as_arguments(inputs: _Inputs, parameters: dict[str, Any], count: int) -> dict[str, Any]:
+    """Return the pipelines' arguments for pictures: one for each seed, as if it were alone."""
+    # At least one step; without any, the pipelines have nothing to work on.
+    least = (1 + 1e-6) / parameters["steps"]
+    arguments: dict[str, Any] = {
+        "image": [inputs.image] * count,
+        "strength": min(1.0, max(parameters["strength"], least)),
+    }
+    if inputs.mask is not None:
+        arguments["mask_image"] = [inputs.mask] * count
+    return arguments
+
+
+def _with_what_is_kept(images: Any, inputs: _Inputs) -> Any:
+    """Put the picture's own pixels back where the mask is black, and blend where it is grey.
+
+    The model draws all of the picture, and even what it keeps has gone through its autoencoder.
+    """
+    own = numpy.asarray(inputs.image, "float64") / 255
+    share = numpy.asarray(inputs.mask, "float64")[..., None] / 255
+    return images * share + own * (1 - share)
+
+
+def _upscaled(order: Order) -> tuple[list[Picture], dict[str, Any]]:
+    image = _decoded_image(order)
+    if order.scale is None:
+        raise EngineFailure("unsupported-request", "scale is missing")
+    larger = upscale(image, order.scale)
+    parameters = {
+        "width": larger.width,
+        "height": larger.height,
+        "steps": None,
+        "guidance_scale": None,
+        "seed": order.seeds[0],
+        "scheduler": None,
+        "scale": order.scale,
+    }
+    return [Picture(larger.width, larger.height, order.seeds[0], larger.tobytes())], parameters
 
 
 def _raise_device_errors(error: Exception) -> None:

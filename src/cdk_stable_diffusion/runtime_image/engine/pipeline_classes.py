@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
+from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING
 from .failure import EngineFailure
 
 _MODULES = {
@@ -13,6 +15,9 @@ _MODULES = {
         "diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl"
     ),
 }
+
+# The same weights put to other work: what follows the class's module and name.
+_SUFFIXES = {IMAGE_TO_IMAGE: ("_img2img", "Img2Img"), INPAINTING: ("_inpaint", "Inpaint")}
 
 
 def pipeline_class(name: str) -> Any:
@@ -31,3 +36,20 @@ def pipeline_class(name: str) -> Any:
             f"{', '.join(sorted(_MODULES))}",
         )
     return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def pipeline_for(pipeline: Any, task_type: str) -> Any:
+    """Return a pipeline for another task type that shares all its parts with a loaded one.
+
+    Args:
+        pipeline: The loaded pipeline, of a class on the list.
+        task_type: A task type that begins with a picture.
+    """
+    name = type(pipeline).__name__
+    module_suffix, class_suffix = _SUFFIXES[task_type]
+    module = importlib.import_module(_MODULES[name] + module_suffix)
+    chosen = getattr(module, name.removesuffix("Pipeline") + class_suffix + "Pipeline")
+    taken = inspect.signature(chosen.__init__).parameters
+    settings = {key: value for key, value in pipeline.config.items() if key in taken}
+    parts = {key: value for key, value in pipeline.components.items() if key in taken}
+    return chosen(**{**settings, **parts})

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..frames import BrokenFrames, FrameReader, FrameWriter
+from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
 from .failure import BrokenDevice, Cancelled, EngineFailure
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Server:
         """
         self._reader = reader
         self._writer = writer
-        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Frame] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._state = "importing"
         self._digest: str | None = None
@@ -58,7 +58,8 @@ class Server:
         self._state = "idle"
         self._writer.write({"event": "ready", "device": diffusion.device, "seconds": seconds})
         while True:
-            self._do(self._commands.get(), diffusion)
+            frame = self._commands.get()
+            self._do(frame.header, diffusion, frame.payload)
 
     def _read(self) -> None:
         try:
@@ -70,19 +71,19 @@ class Server:
                 elif command == "health":
                     self._answer(header, "done", state=self._state, model=self._digest)
                 else:
-                    self._commands.put(header)
+                    self._commands.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("pipe: %s", error)
         finally:
             # The agent is gone or wants this to end; nothing here is worth finishing.
             os._exit(0)
 
-    def _do(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+    def _do(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes = b"") -> None:
         try:
             if header["command"] == "load":
                 self._load(header, diffusion)
             elif header["command"] == "generate":
-                self._generate(header, diffusion)
+                self._generate(header, diffusion, payload)
             else:
                 raise EngineFailure("generation-failed", f"no command {header['command']!r}")
         except Cancelled:
@@ -108,7 +109,7 @@ class Server:
         self._digest = header["digest"]
         self._answer(header, "done", seconds=round(time.monotonic() - started, 3))
 
-    def _generate(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+    def _generate(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes) -> None:
         from .diffusion import Order
 
         self._state = "generating"
@@ -124,6 +125,7 @@ class Server:
             steps=header["steps"],
             guidance_scale=header["guidance_scale"],
             scheduler=header["scheduler"],
+            **_additions(header, payload),
         )
         pictures, parameters = diffusion.draw(
             order,
@@ -155,6 +157,27 @@ class Server:
             transient=failure.transient,
             broken=isinstance(failure, BrokenDevice),
         )
+
+
+_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels")
+
+
+def _additions(header: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    """Return what a command says beyond drawing from a text, its files taken from the payload.
+
+    The header's ``inputs`` holds the length of each file by its field's name, in the order in which
+    they lie in the payload.
+    """
+    additions = {name: header[name] for name in _ADDITIONS if header.get(name) is not None}
+    start = 0
+    for name, length in header.get("inputs", {}).items():
+        if name not in ("image", "mask"):
+            raise EngineFailure("generation-failed", "the command holds a file without a use")
+        additions[name] = payload[start : start + length]
+        start += length
+    if start != len(payload):
+        raise EngineFailure("generation-failed", "the command's files are not as it says")
+    return additions
 
 
 def _software() -> dict[str, str]:

@@ -1,0 +1,15 @@
+"""The agent's real process, with the stand-in whose GPU is a sleep for its engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cdk_stable_diffusion.runtime_image.agent import __main__ as program
+from cdk_stable_diffusion.runtime_image.agent import child
+from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
+
+if __name__ == "__main__":
+    command = (sys.executable, "-m", "benchmarks.stand_in_engine", *sys.argv[1:])
+    vars(child)["ChildEngine"] = lambda: ChildEngine(command)
+    os._exit(program.main())

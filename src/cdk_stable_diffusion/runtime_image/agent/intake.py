@@ -1,0 +1,266 @@
+"""Fetching ahead: the next tasks are taken and made ready while the GPU works.
+
+Whoever takes a task keeps it from others, so this takes little and late. While the GPU is idle it
+waits for a message as any idle agent does. While the GPU works it only looks: a message that an
+idle agent waits for never stays on the queue long enough to be seen by a look. And it looks only
+when what it would find could begin soon, by the running generation's own progress.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from ...contract import InvalidMessage, TaskMessage
+from .delivery import DeliveryPool
+from .endings import Endings
+from .failure import TaskFailure
+from .inputs import InputImages
+from .leases import Leases
+from .models import Models
+from .outputs import Outputs
+from .progress import Progress
+from .receiver import Receiver
+from .retry import Retrier
+from .returns import Returns
+from .task_queue import Received
+from .work import Work
+
+_LOG = logging.getLogger(__name__)
+_SOON_SECONDS = 2.0
+_VERY_SOON_SECONDS = 1.0
+"""A second task is worth holding only where tasks are shorter than it takes to fetch one."""
+
+_LONGEST_IN_HAND_SECONDS = 10.0
+_TWIN_SECONDS = 120
+_TICK_SECONDS = 0.25
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _InHand:
+    work: Work
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def size(self) -> int:
+        return len(self.work.message.body) + sum(map(len, self.work.inputs.values()))
+
+
+class Intake:
+    """Takes messages, deals with those that need no GPU, and holds the next tasks."""
+
+    def __init__(
+        self,
+        *,
+        receiver: Receiver,
+        leases: Leases,
+        returns: Returns,
+        outputs: Outputs,
+        models: Models,
+        inputs: InputImages,
+        endings: Endings,
+        deliveries: DeliveryPool,
+        retrier: Retrier,
+        progress: Progress,
+        most_tasks: int,
+        most_bytes: int,
+    ) -> None:
+        """Prepare, without starting.
+
+        Args:
+            receiver: Where messages come from.
+            leases: The messages in hand.
+            returns: Where those go that cannot begin soon.
+            outputs: Where an earlier result would be.
+            models: The models.
+            inputs: Where input images come from.
+            endings: How tasks end.
+            deliveries: Where endings run.
+            retrier: How to try again.
+            progress: How long the GPU is busy.
+            most_tasks: Most tasks to hold that have not begun, besides one for an idle GPU.
+            most_bytes: Most bytes of messages and input images to hold so.
+        """
+        self._receiver = receiver
+        self._leases = leases
+        self._returns = returns
+        self._outputs = outputs
+        self._models = models
+        self._inputs = inputs
+        self._endings = endings
+        self._deliveries = deliveries
+        self._retrier = retrier
+        self._progress = progress
+        self._most_tasks = most_tasks
+        self._most_bytes = most_bytes
+        self._changed = threading.Condition()
+        self._hand: deque[_InHand] = deque()
+        self._gpu_waits = False
+        self._was_too_early = False
+        self._stopped = False
+        self._next_look = 0.0
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._receiver.start()
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its threads live."""
+        return self._thread.is_alive() and self._receiver.alive
+
+    def next(self) -> Work | None:
+        """Wait for a task, for an idle GPU.
+
+        Returns:
+            The task; None once the agent is to stop.
+        """
+        with self._changed:
+            self._gpu_waits = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._hand or self._stopped)
+            self._gpu_waits = False
+            self._was_too_early = False
+            if self._stopped:
+                return None
+            in_hand = self._hand.popleft()
+            self._changed.notify_all()
+            return in_hand.work
+
+    def wake(self) -> None:
+        """Look at the GPU's progress now: a generation has begun."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self, grace: float) -> bool:
+        """Take nothing more and give back what has not begun, after the shutdown was requested.
+
+        Args:
+            grace: How long to wait for what is already on its way.
+
+        Returns:
+            Whether nothing is on its way any more.
+        """
+        with self._changed:
+            self._stopped = True
+            left = [in_hand.work.message for in_hand in self._hand]
+            self._hand.clear()
+            self._changed.notify_all()
+        self._returns.give_back(left)
+        return self._receiver.stop(grace)
+
+    def _run(self) -> None:
+        while (patient := self._turn()) is not None:
+            message = self._receiver.next(patient=patient)
+            if message is None:
+                self._next_look = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            self._pause = _FIRST_PAUSE_SECONDS
+            # An idle agent may be waiting for the next one.
+            self._next_look = time.monotonic() + self._pause if patient else 0.0
+            work = self._read(message)
+            if work is not None:
+                self._put(work)
+
+    def _turn(self) -> bool | None:
+        """Wait until a message may be taken.
+
+        Returns:
+            Whether to wait for one rather than to look; None once the agent is to stop.
+        """
+        while not self._stopped:
+            self._give_back_what_cannot_begin()
+            with self._changed:
+                if self._gpu_waits and not self._hand:
+                    return True
+                seconds = self._seconds_to_next_look()
+                if seconds <= 0:
+                    return False
+                self._changed.wait(min(seconds, _TICK_SECONDS))
+        return None
+
+    def _seconds_to_next_look(self) -> float:
+        held = sum(in_hand.size for in_hand in self._hand)
+        full = len(self._hand) >= self._most_tasks or held >= self._most_bytes
+        if full or self._was_too_early:
+            return _TICK_SECONDS
+        would_begin = self._progress.remaining()
+        soon = _SOON_SECONDS
+        if self._hand:
+            would_begin += len(self._hand) * self._progress.usual()
+            soon = _VERY_SOON_SECONDS
+        return max(would_begin - soon, self._next_look - time.monotonic())
+
+    def _give_back_what_cannot_begin(self) -> None:
+        """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
+        with self._changed:
+            if not self._hand or self._gpu_waits:
+                return
+            if time.monotonic() - self._hand[0].since < _LONGEST_IN_HAND_SECONDS:
+                return
+            messages = [in_hand.work.message for in_hand in self._hand]
+            self._hand.clear()
+            self._was_too_early = True
+        _LOG.info("gave back what cannot begin soon", extra={"messages": len(messages)})
+        self._returns.give_back(messages)
+
+    def _put(self, work: Work) -> None:
+        with self._changed:
+            if not self._stopped:
+                self._hand.append(_InHand(work))
+                self._changed.notify_all()
+                return
+        self._returns.give_back([work.message])
+
+    def _read(self, message: Received) -> Work | None:
+        """Make a task of a message, and ready for the GPU; None if it needs none."""
+        if self._leases.has_twin(message):
+            # Delivered twice. The one in hand will leave a result for this one.
+            self._leases.release(message, after_seconds=_TWIN_SECONDS)
+            return None
+        try:
+            work = Work(message, TaskMessage.from_json(message.body))
+        except InvalidMessage as error:
+            reason = str(error)
+            self._deliveries.submit(lambda: self._endings.refuse(message, reason))
+            return None
+        try:
+            return work if self._needs_the_gpu(work) else None
+        except TaskFailure as error:
+            failure = error
+        except Exception as error:
+            _LOG.exception("could not prepare a task", extra=work.log_fields())
+            failure = TaskFailure(
+                "generation-failed", f"{type(error).__name__}: {error}", transient=True
+            )
+        self._deliveries.submit(lambda: self._endings.fail(work, failure))
+        return None
+
+    def _needs_the_gpu(self, work: Work) -> bool:
+        earlier = self._retrier.call(
+            "looking for a result", lambda: self._outputs.find_result(work.task)
+        )
+        # Whoever sends a failed task again from the dead letters wants another try.
+        if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
+            result = earlier
+            self._deliveries.submit(lambda: self._endings.republish(work, result))
+            return False
+        work.tries = self._retrier.call("counting tries", lambda: self._returns.tries(work.message))
+        if self._endings.has_no_try_left(work):
+            raise TaskFailure("generation-failed", "every try was interrupted", transient=True)
+        work.inputs = self._retrier.call(
+            "fetching input images",
+            lambda: self._inputs.resolve(work.task.request),
+            final=(TaskFailure,),
+        )
+        self._models.fetch_ahead(work.task.request.model)
+        return True
