@@ -141,6 +141,23 @@ def test_nothing_but_data_urls_is_allowed_by_default(internet: Internet, s3: Fak
     assert (internet.looked_up, s3.calls) == ([], [])
 
 
+def test_of_a_part_of_a_bucket_nothing_else_is_read(s3: FakeS3) -> None:
+    policy = InputPolicy(buckets=frozenset({"shop/products/", "uploads"}))
+    data = picture()
+    keys = ("products/a.png", "products", "products2/a.png", "a/products/a.png", "Products/a.png")
+    s3.objects = {(bucket, key): data for bucket in ("shop", "uploads") for key in keys}
+    images = InputImages(policy, s3)
+    assert images.resolve(Asked(image="s3://shop/products/a.png")) == {"image": data}
+    for key in keys[1:]:
+        assert images.resolve(Asked(image=f"s3://uploads/{key}"))
+        s3.calls.clear()
+        with pytest.raises(TaskFailure, match="may not come from"):
+            images.resolve(Asked(image=f"s3://shop/{key}"))
+        assert s3.calls == []
+    with pytest.raises(TaskFailure, match="may not come from"):
+        images.resolve(Asked(image="s3://uploads2/a.png"))
+
+
 @given(made.agent_environments())
 def test_an_agents_settings_allow_its_output_bucket_and_what_they_name(
     environment: AgentEnvironment,
