@@ -6,6 +6,7 @@ import io
 import ipaddress
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -23,7 +24,7 @@ from cdk_stable_diffusion.runtime_image.agent.inputs.refusal import InputRefused
 from cdk_stable_diffusion.runtime_image.agent.inputs.url import parse_https_url
 from tests.contract import strategies as made
 from tests.inputs.conftest import Asked, FakeS3
-from tests.inputs.files import data_url, picture
+from tests.inputs.files import data_url, jpeg_of_scans, jpeg_with_segment, picture
 from tests.inputs.server import HOST, PUBLIC, PUBLIC_6, Internet, Server, says
 
 
@@ -93,6 +94,39 @@ def test_a_host_that_cannot_be_reached_may_be_reached_later(
     with pytest.raises(TaskFailure, match="connected to") as caught:
         images.resolve(Asked(image=f"https://{HOST}/"))
     assert caught.value.transient
+
+
+def test_an_address_that_nobody_answers_at_leaves_time_for_the_others(
+    internet: Internet, server: Server, s3: FakeS3
+) -> None:
+    waited: list[float] = []
+    connect = internet.network().connect
+
+    def patient(address: str, timeout: float) -> socket.socket:
+        waited.append(timeout)
+        if address != PUBLIC:
+            raise TimeoutError
+        return connect(address, timeout)
+
+    internet.answers = [[PUBLIC_6, "2600::1", PUBLIC]]
+    server.answer = says("200 OK", body=picture())
+    network = replace(internet.network(), connect=patient)
+    policy = InputPolicy(hosts=frozenset({HOST}), seconds=6.0)
+    assert InputImages(policy, s3, network).resolve(Asked(image=f"https://{HOST}/"))
+    assert waited == [pytest.approx(seconds, abs=0.5) for seconds in (2, 3, 6)]
+
+
+def test_a_host_is_looked_up_by_its_full_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def answer(*arguments: object, **_options: object) -> list[tuple[object, ...]]:
+        asked.append(arguments)
+        return [(0, 0, 0, "", (address, 443)) for address in (PUBLIC, PUBLIC_6, PUBLIC)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    assert list(Network().resolve(HOST)) == [PUBLIC, PUBLIC_6]
+    # Without the dot, a pod's resolver tries the names of its cluster first.
+    assert asked == [(f"{HOST}.", 443)]
 
 
 def _no_such_host(_host: str) -> list[str]:
@@ -218,6 +252,20 @@ def test_the_size_is_read_as_the_decoder_reads_it(
     header = check_picture(data, max_bytes=10**6, max_pixels=10_000)
     with Image.open(io.BytesIO(data)) as image:
         assert (header.format, (header.width, header.height)) == (image.format, image.size)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_of_scans(100),
+        jpeg_with_segment(b"\xff\xda\x00\x02" * 500),
+        picture("JPEG") + b"\xff\xda\x00\x02" * 500,
+        picture("JPEG")[:-2],
+    ],
+    ids=["as many as may be", "in what a program wrote", "behind the picture", "without an end"],
+)
+def test_only_the_scans_of_a_jpeg_are_counted(data: bytes) -> None:
+    assert check_picture(data, max_bytes=10**6, max_pixels=128).format == "JPEG"
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]))

@@ -40,7 +40,9 @@ def read_object(reference: str, *, policy: InputPolicy, s3: Any) -> bytes:
     if not _DOTS.isdisjoint(key.split("/")):
         raise InputRefused("must not have . or .. between the slashes of its key")
     if not policy.allows_object(bucket, key):
-        raise InputRefused("is in a bucket, or a part of one, that input images may not come from")
+        raise InputRefused(
+            "is in a bucket that input images may not come from, or in such a part of one"
+        )
     try:
         answer = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
