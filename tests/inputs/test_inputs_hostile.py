@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import ssl
 import struct
 import time
@@ -13,6 +14,8 @@ import pytest
 
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.inputs import InputImages
+from cdk_stable_diffusion.runtime_image.agent.inputs.picture import check_picture
+from cdk_stable_diffusion.runtime_image.agent.inputs.refusal import InputRefused
 from tests.inputs.conftest import POLICY, Asked, FakeS3
 from tests.inputs.files import (
     data_url,
@@ -467,6 +470,29 @@ def test_the_corpus_is_as_large_as_it_is_said_to_be() -> None:
         len(FILES),
     ]
     assert sum(map(len, different)) >= 200
+
+
+class _Unread(io.BytesIO):
+    def read(self, _size: int | None = -1) -> bytes:
+        raise AssertionError("is read")
+
+
+def test_what_is_too_large_is_not_even_read(
+    images: InputImages, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        s3, "get_object", lambda **_: {"ContentLength": 50_001, "Body": _Unread()}, raising=True
+    )
+    assert "at most 50000 bytes" in refused(images, "s3://uploads/a.png").detail
+
+    def never(*_: object, **__: object) -> bytes:
+        raise AssertionError("is decoded")
+
+    large = data_url(bytes(60_000))
+    monkeypatch.setattr(base64, "b64decode", never)
+    assert "at most 50000 bytes" in refused(images, large).detail
+    with pytest.raises(InputRefused, match="at most 100 bytes"):
+        check_picture(picture() + bytes(100), max_bytes=100, max_pixels=128)
 
 
 def test_a_padded_data_url_is_counted_before_it_is_decoded(images: InputImages) -> None:
