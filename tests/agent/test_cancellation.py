@@ -20,6 +20,7 @@ from cdk_stable_diffusion.runtime_image.agent.engine import (
     ModelDirectory,
     OnStep,
 )
+from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.leases import Leases
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff
 from cdk_stable_diffusion.runtime_image.agent.returns import Returns
@@ -207,6 +208,27 @@ def test_what_is_drawn_before_the_wish_takes_hold_stands(
     assert "is to be cancelled" in caplog.text
     assert (result.status, len(result.images)) == ("succeeded", 1)
     assert scene.stored_result(task)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(("transient", "status"), [(True, "cancelled"), (False, "failed")])
+def test_a_failure_stands_unless_it_asks_for_another_try(
+    scene: Scene, start: Start, caplog: pytest.LogCaptureFixture, transient: bool, status: str
+) -> None:
+    caplog.set_level("INFO")
+    engine = start()
+    engine.deaf = True
+    task = scene.task()
+
+    def draw(_: Generation) -> None:
+        scene.cancel(task)
+        wait_until(lambda: "is to be cancelled" in caplog.text, "the wish is heard")
+        raise TaskFailure("out-of-memory", "too large", transient=transient)
+
+    engine.action = draw
+    scene.send_again(task)
+    (result,) = scene.wait_for_results(1)
+    assert (result.status, result.attempt) == (status, 1)
+    wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
 
 
 def test_looks_that_fail_do_no_harm(scene: Scene, start: Start) -> None:

@@ -167,7 +167,9 @@ class Worker:
             with self._watch.running(work):
                 ending = self._do(work)
         except TaskFailure as error:
-            ending = self._failing(work, error)
+            # Another try is what its client does not want.
+            unwanted = error.transient and work.cancelled
+            ending = self._cancelling(work) if unwanted else self._failing(work, error)
         except EngineCancelled:
             if work.cancelled:
                 ending = self._cancelling(work)
