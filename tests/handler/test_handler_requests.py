@@ -40,7 +40,9 @@ def test_a_task_is_accepted_and_published(service: Service) -> None:
         "runtime_class": "static",
         "output_location": f"s3://pictures/shop/7/{message.task_id}/",
         "submitted_at": message.submitted_at,
+        "task_path": f"/v1/tasks/{message.task_id}?output_prefix=shop/7",
     }
+    assert headers["Location"] == document["task_path"]
     assert headers["Content-Type"] == "application/json"
     assert message.request.prompt == GOOD["prompt"]
     assert message.attributes() == {

@@ -11,6 +11,7 @@ from ..contract.fault import Fault
 from ..contract.identity import new_task_id
 from ..contract.keys import task_prefix
 from ..contract.message import TaskMessage
+from ..contract.reference import TaskReference
 from ..contract.routing import DYNAMIC, Route, RouteTable
 from ..contract.task import IMAGE_FIELDS, TaskRequest
 from ..contract.times import timestamp
@@ -107,6 +108,7 @@ class Submission:
                 "will be the same task.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error
+        reference = TaskReference(message.task_id, request.output_prefix)
         prefix = task_prefix(request.output_prefix, message.task_id)
         return TaskAccepted(
             task_id=message.task_id,
@@ -115,6 +117,7 @@ class Submission:
             runtime_class=route.runtime_class,
             output_location=f"s3://{self._output_bucket}/{prefix}",
             submitted_at=message.submitted_at,
+            task_path=reference.path,
         )
 
     def _route(self, model: str) -> Route:

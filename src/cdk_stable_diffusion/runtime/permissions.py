@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
-from ..contract.keys import MODELS_PREFIX
+from ..contract.keys import MODELS_PREFIX, RETURNED_PREFIX
 from ..contract.routing import STATIC
 from .image import RuntimeImage
 from .input_images import InputImages
@@ -62,6 +62,11 @@ def agent_statements(
             # Reading lets a task that comes again find its own result.
             actions=["s3:PutObject", "s3:GetObject"],
             resources=[api.output_bucket.arn_for_objects("*")],
+        ),
+        iam.PolicyStatement(
+            sid="ForgetReturns",
+            actions=["s3:DeleteObject"],
+            resources=[api.output_bucket.arn_for_objects(f"{RETURNED_PREFIX}*")],
         ),
     ]
     if from_bucket:

@@ -327,7 +327,8 @@ class SdRuntime(Construct):
             ],
             reason="The names of pictures and of models are known only when requests come: the "
             "grant for pictures is on the objects of one bucket, and that for models, if there is "
-            "one, on those under models/ of the other.",
+            "one, on those under models/ of the other. What may be deleted is under .returned/, "
+            "where nothing of a client's lies.",
         )
         acknowledge_wildcards(
             role,
