@@ -177,11 +177,12 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("importing", [True, False])
-def test_it_does_not_outlive_its_agent(importing: bool) -> None:
-    code = _PARENT if importing else _PARENT.replace("print(", "engine.wait_until_ready(60);print(")
+def test_it_does_not_outlive_its_agent() -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", _PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
@@ -217,3 +218,12 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
     assert statuses == [70]
     for descriptor in (*commands, *answers):
         os.close(descriptor)
+
+
+def test_one_that_is_ready_ends_with_its_pipe(engine: ChildEngine) -> None:
+    assert engine.wait_until_ready(_START_SECONDS)
+    child = engine._child
+    assert child is not None
+    # All that is left of an agent that is killed; the last test of these, since it ends the engine.
+    child._writer.close()
+    assert child.process.wait(5) == 0
