@@ -183,8 +183,9 @@ TomlFile(
                     "testpaths": ["tests"],
                     "pythonpath": ["."],
                     "addopts": [
+                        # One more than the cores of a small machine: many tests wait.
                         "-n",
-                        "2",
+                        "3",
                         "--dist",
                         "loadfile",
                         "--no-loadscope-reorder",
