@@ -21,7 +21,7 @@ from tests.contract import strategies as made
 TASK_ID = "6fe2ca4b-a56b-58eb-8c2f-4ac80a21fa8f"
 PODS = ["any-6c8f-a", "any-6c8f-b", "any-6c8f-c"]
 
-counts = st.integers(1, 200)
+counts = st.integers(1, 60)
 pods = st.sets(st.from_regex(r"any-[0-9a-f]{3}", fullmatch=True), min_size=1, max_size=12)
 
 

@@ -1,4 +1,4 @@
-"""Drawings as SVG text: as much of it as the plots here need, in the style of the other images.
+"""Drawings as SVG text: as much of it as our plots need, in the style of the other images.
 
 Every drawing has a white ground, so that it can be read in a dark browser, too. The same figures
 give the same text, so that a difference between two files is one in the figures.
@@ -6,6 +6,7 @@ give the same text, so that a difference between two files is one in the figures
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -84,6 +85,29 @@ class Drawing:
         self._lines.append(
             f'  <path class="{style}" d="M{_number(x1)} {_number(y1)}L{_number(x2)} {_number(y2)}" '
             'fill="none"/>'
+        )
+
+    def curve(
+        self,
+        points: Sequence[tuple[float, float]],
+        *,
+        colour: str,
+        width: float = 2,
+        hint: str = "",
+    ) -> None:
+        """Draw a line through points.
+
+        Args:
+            points: The points.
+            colour: Its colour.
+            width: How wide it is. Default: 2.
+            hint: What a mouse over it shows. Default: nothing.
+        """
+        path = "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
+        inside = f"><title>{escape(hint)}</title></path>" if hint else "/>"
+        self._lines.append(
+            f'  <path d="M{path}" fill="none" stroke={quoteattr(colour)} '
+            f'stroke-width="{_number(width)}" stroke-linejoin="round"{inside}'
         )
 
     def text(
