@@ -67,7 +67,12 @@ def test_loading_takes_as_long_as_from_where_the_model_is() -> None:
     models = Models.named(["a", "b"], [1, 1], [2.0, 1.0])
     given = workload(models=models, loading=SLOW)
     arrivals = tasks_at(0, 100, 200, 300, models=(0, 0, 1, 0))
-    waits: list[float] = [10, 0, 5, 10]  # From S3; on the GPU; from S3, half as large; from S3 again.
+    waits: list[float] = [
+        10,
+        0,
+        5,
+        10,
+    ]  # From S3; on the GPU; from S3, half as large; from S3 again.
     assert list(simulate(given, setup(), arrivals).waiting) == waits
     waits = [10, 0, 5, 1.5]
     assert list(simulate(given, setup(ram=3), arrivals).waiting) == waits

@@ -73,7 +73,7 @@ def draw_comparison(outcomes: Sequence[Outcome], path: Path) -> None:
         ("loads of a model / 1,000 tasks", lambda each: each.loads_per_1000, ",.0f"),
         ("dollars / 1,000 pictures", lambda each: each.dollars_per_1000_pictures, ",.2f"),
     )
-    left, gap, row = 160, 84, 34
+    left, gap, row = 180, 80, 34
     bar = (_WIDTH - left - len(panels) * gap) / len(panels)
     drawing = Drawing(
         _WIDTH,

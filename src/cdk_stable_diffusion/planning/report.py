@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from .outcome import Outcome
@@ -70,17 +71,17 @@ def table(outcomes: Sequence[Outcome], title: str) -> Table:
         outcomes: One for each row.
         title: What it is of.
     """
-    made = Table(title=title, caption=_CAPTION)
+    made = Table(title=title, caption=_CAPTION, box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("setup", no_wrap=True)
     for heading in ("p50", "p95", "p99", "loads", "S3", "GPU h", "draws", "$"):
         made.add_column(heading, justify="right", no_wrap=True)
     for each in outcomes:
         made.add_row(
             each.setup.name,
-            *(f"{each.waiting_percentile(percent):,.1f}" for percent in (50, 95, 99)),
+            *(_short(each.waiting_percentile(percent)) for percent in (50, 95, 99)),
             f"{each.loads_per_1000:,.0f}",
             f"{each.downloads_per_1000:,.0f}",
-            f"{each.gpu_hours:,.1f}",
+            _short(each.gpu_hours),
             f"{each.useful_share:.0%}",
             f"{each.dollars_per_1000_pictures:,.2f}",
         )
@@ -126,3 +127,7 @@ def _lanes(setup: Setup) -> int:
     if isinstance(setup.routing, Lanes):
         return setup.routing.count_for(setup.autoscaling.max_replicas)
     return 1
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
