@@ -46,7 +46,7 @@ def test_tasks_that_all_take_the_same_time_wait_half_as_long() -> None:
 
 def test_lanes_that_are_never_stolen_from_are_queues_of_their_own() -> None:
     models = Models.zipf(40, exponent=0, gibibytes=1)
-    names = ["pod-1", "pod-2", "pod-3", "pod-4"]
+    names = ["pod-1-1", "pod-1-2", "pod-1-3", "pod-1-4"]
     its_home = homes(names, 16)
     shares = [
         sum(its_home[lane_of(model, 16)] == name for model in models.names) / 40 for name in names

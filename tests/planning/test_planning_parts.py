@@ -121,11 +121,11 @@ def test_the_oldest_task_does_not_wait_for_ever() -> None:
 
 def test_a_task_waits_for_its_home_and_is_stolen_after_a_while() -> None:
     models = Models.zipf(2, gibibytes=1)
-    pods = ["pod-1", "pod-2"]
+    pods = ["pod-1-1", "pod-1-2"]
     lanes = next(
         count
         for count in range(2, 200)
-        if {lane_of(name, count) for name in models.names} <= {*home_lanes("pod-1", pods, count)}
+        if {lane_of(name, count) for name in models.names} <= {*home_lanes("pod-1-1", pods, count)}
     )
     given = workload(models=models, loading=SLOW)
     arrivals = tasks_at(0, 1, 2, models=(0, 0, 0))

@@ -28,16 +28,18 @@ class Fleet:
     """Pods on nodes, one on each. A node that is free for a while takes the next pod."""
 
     def __init__(
-        self, nodes: Nodes, *, new_cache: Callable[[], Cache], chance: random.Random
+        self, nodes: Nodes, *, prefix: str, new_cache: Callable[[], Cache], chance: random.Random
     ) -> None:
         """Begin without nodes.
 
         Args:
             nodes: What nodes do.
+            prefix: How the names of pods begin.
             new_cache: What a replica begins with.
             chance: Decides which pods end.
         """
         self._nodes = nodes
+        self._prefix = prefix
         self._new_cache = new_cache
         self._chance = chance
         self._started = 0
@@ -126,7 +128,7 @@ class Fleet:
 
     def _replica(self, node: Node) -> Replica:
         self._started += 1
-        replica = Replica(f"pod-{self._started}", node, self._new_cache())
+        replica = Replica(f"{self._prefix}-{self._started}", node, self._new_cache())
         node.replica = replica
         self._used.append(node)
         self.replicas.append(replica)

@@ -67,7 +67,11 @@ class _Simulation:
         ]
         self._chance = random.Random(workload.seed)
         self._fleet = Fleet(
-            workload.nodes, new_cache=lambda: Cache(rooms, sizes), chance=self._chance
+            workload.nodes,
+            # Names of other pods give lanes other homes: that is a part of chance, too.
+            prefix=f"pod-{workload.seed}",
+            new_cache=lambda: Cache(rooms, sizes),
+            chance=self._chance,
         )
         self._scaler = Autoscaler(setup.autoscaling)
         self._router = self._new_router()
