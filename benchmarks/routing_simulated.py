@@ -20,6 +20,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.measuring import IMAGES, RESULTS, ROOT, conditions, positive
+from benchmarks.routing_page import with_figures
 from benchmarks.routing_plot import draw
 from cdk_stable_diffusion.planning import (
     Autoscaling,
@@ -37,10 +38,13 @@ from cdk_stable_diffusion.planning import (
     simulate,
 )
 from cdk_stable_diffusion.planning.cache import RAM, S3
+from cdk_stable_diffusion.planning.cli import main as plan_main
 
 FILE = RESULTS / "routing_simulated.json"
 PLOT = IMAGES / "routing-simulated.svg"
 PAGE = ROOT / "docs" / "planning.md"
+EXAMPLE = ROOT / "examples" / "planning" / "workload.toml"
+PLAN = RESULTS / "plan"
 
 _TASKS = 8_000
 _WAITING = 10
@@ -117,7 +121,7 @@ class Scene:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Simulate, print tables, and write figures, plot and the page's table.
+    """Simulate, print tables, plan the example, and write figures, plots and the page's tables.
 
     Args:
         arguments: Of the command line. Default: those of this process.
@@ -142,8 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report["ratios"] = _ratios(report["saturated"])
     FILE.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     draw(report, PLOT)
-    PAGE.write_text(with_figures(PAGE.read_text("utf-8"), report), "utf-8")
     _print(report)
+    plan_main([str(EXAMPLE), "--output", str(PLAN)])
+    plan = json.loads((PLAN / "plan.json").read_text("utf-8"))
+    PAGE.write_text(with_figures(PAGE.read_text("utf-8"), report, plan), "utf-8")
     print(*(path.relative_to(ROOT) for path in (FILE, PLOT, PAGE)), sep="\n")
 
 
@@ -190,21 +196,20 @@ def _headline(seeds: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what 64 lanes do beside the shared queue.
+
+    With 8 models in each memory beside a queue without a cache, and with 4 models in both.
+    """
+
     def find(name: str, kept: int) -> Mapping[str, Any]:
         return next(row for row in rows if (row["name"], row["kept"]) == (name, kept))
 
     bare, cached = find("shared queue", 0), find("shared queue", 4)
     best, like = find("64 lanes", 8), find("64 lanes", 4)
     return {
-        "throughput_of_64_lanes_and_8_models_to_the_shared_queue_without_cache": round(
-            best["tasks_per_second"] / bare["tasks_per_second"], 2
-        ),
-        "throughput_of_64_lanes_to_the_shared_queue_with_4_models_each": round(
-            like["tasks_per_second"] / cached["tasks_per_second"], 2
-        ),
-        "times_fewer_downloads_with_4_models_each": round(
-            cached["from_s3_per_1000"] / like["from_s3_per_1000"], 2
-        ),
+        "with_8_models": round(best["tasks_per_second"] / bare["tasks_per_second"], 2),
+        "with_4_models": round(like["tasks_per_second"] / cached["tasks_per_second"], 2),
+        "fewer_downloads": round(cached["from_s3_per_1000"] / like["from_s3_per_1000"], 2),
     }
 
 
@@ -320,39 +325,6 @@ def _agents(seeds: Sequence[int]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def with_figures(page: str, report: Mapping[str, Any]) -> str:
-    """Return the page on planning with the table of the figures in it.
-
-    Args:
-        page: The page.
-        report: As it is written.
-    """
-    begin, end = "<!-- figures:begin -->\n", "<!-- figures:end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{figures_in_words(report)}{end}{after}"
-
-
-def figures_in_words(report: Mapping[str, Any]) -> str:
-    """Return the figures as a table of the page.
-
-    Args:
-        report: As it is written.
-    """
-    lines = [
-        "| Models kept by each replica | Routing | Tasks a second | From S3 / 1,000 tasks "
-        "| From memory / 1,000 tasks |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in report["saturated"]:
-        lines.append(
-            f"| {row['kept'] or 'none'} | {row['name']} | {row['tasks_per_second']:.2f} "
-            f"± {row['deviation']:.2f} | {row['from_s3_per_1000']:.0f} "
-            f"| {row['from_ram_per_1000']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def _print(report: Mapping[str, Any]) -> None:

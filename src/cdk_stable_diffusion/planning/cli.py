@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
         outcomes.append(proposal.outcome)
     facts = plan.workload.facts()
     title = (
-        f"{facts['tasks']:,} tasks in {facts['hours']} hours, {facts['models']} models, "
+        f"{len(tasks):,} tasks in {facts['hours']} hours, {facts['models']} models, "
         f"{facts['seconds_per_task']:g} s each"
     )
     console = Console()

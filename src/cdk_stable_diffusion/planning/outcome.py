@@ -24,8 +24,9 @@ class Outcome:
         workload: The workload.
         arrivals: When each task came.
         models: Model of each task.
+        seconds: How long the GPU drew for it.
         begun: When the GPU began to draw it.
-        done: When its pictures were drawn.
+        done: When its pictures were stored.
         loads: How many tasks found their model on the GPU, in the host's memory, on the disk, and
             in S3 only.
         stolen: How many tasks were taken from lanes that are not the replica's own.
@@ -38,6 +39,7 @@ class Outcome:
     workload: Workload
     arrivals: Numbers
     models: Indices
+    seconds: Numbers
     begun: Numbers
     done: Numbers
     loads: tuple[int, ...]
@@ -53,7 +55,7 @@ class Outcome:
 
     @property
     def latency(self) -> Numbers:
-        """From each request until its pictures were drawn."""
+        """From each request until its pictures were stored."""
         return self.done - self.arrivals
 
     def waiting_percentile(self, percent: float) -> float:
@@ -101,7 +103,7 @@ class Outcome:
     @property
     def useful_share(self) -> float:
         """The share of the GPUs' time in which they drew."""
-        drawing = float((self.done - self.begun).sum()) / _HOUR
+        drawing = float(self.seconds.sum()) / _HOUR
         return drawing / self.gpu_hours if self.gpu_hours else 0.0
 
     def waiting_by_hour(self, percent: float) -> list[float | None]:

@@ -89,9 +89,11 @@ class Agent(Checked):
     Attributes:
         lookahead_seconds: How long before the GPU is free it takes the next task and fetches its
             model. Default: 2.
+        overhead_seconds: How long the GPU waits after each task for the agent. Default: 0.
     """
 
     lookahead_seconds: float = number(2.0)
+    overhead_seconds: float = number(0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,7 @@ def _plan(document: dict[str, Any], faults: list[str]) -> Plan | None:
         cache=cache,
         autoscaling=scaling.autoscaling(demand.seconds_per_task),
         lookahead_seconds=agent.lookahead_seconds,
+        overhead_seconds=agent.overhead_seconds,
         target_latency_seconds=scaling.target_latency_seconds,
     )
     workload = Workload(demand=demand, models=models, loading=loading, nodes=nodes, seed=seed)

@@ -101,14 +101,13 @@ def in_words(proposal: Proposal, target: Target) -> str:
     seconds = outcome.latency_percentile(target.percent)
     goal = f"{target.percent:g} % of the tasks done within {target.seconds:g} s"
     first = (
-        f"Of {proposal.tried} setups tried, this is the cheapest with {goal} ({seconds:.1f} s):"
+        f"Of {proposal.tried} setups tried, this is the cheapest with {goal}"
         if proposal.reaches
-        else f"None of {proposal.tried} setups tried has {goal}. This one comes nearest "
-        f"({seconds:.1f} s):"
+        else f"None of {proposal.tried} setups tried has {goal}. This one comes nearest"
     )
     return "\n".join(
         (
-            first,
+            f"{first} ({seconds:.1f} s; {proposal.again_seconds:.1f} s with another seed):",
             "",
             "  scaling=Scaling(",
             f"      target_latency=Duration.seconds({setup.target_latency_seconds:.0f}),",

@@ -135,6 +135,7 @@ class _Simulation:
             workload=self._workload,
             arrivals=np.array(self._arrivals),
             models=self._tasks.models,
+            seconds=self._tasks.seconds,
             begun=np.array(self._begun),
             done=np.array(self._done),
             loads=tuple(self._loads),
@@ -198,7 +199,8 @@ class _Simulation:
             begun = max(begun, ready) + self._load_seconds[RAM][model]
         replica.cache.load(model)
         self._begun[task] = begun
-        replica.task, replica.until = task, begun + self._seconds[task]
+        replica.task = task
+        replica.until = begun + self._seconds[task] + self._setup.overhead_seconds
         self._at(replica.until, self._finish, replica)
         ahead = self._setup.lookahead_seconds
         if ahead > 0:
