@@ -326,3 +326,11 @@ def test_scaling_is_what_the_construct_makes_of_it() -> None:
         policy["value"],
         policy["periodSeconds"],
     )
+
+
+def test_a_day_without_a_task_has_figures_too() -> None:
+    outcome = simulate(workload(), setup(), tasks_at())
+    assert outcome.waiting_percentile(95) == outcome.tasks_per_second == outcome.loads_per_1000 == 0
+    assert outcome.gpu_hours == 1
+    assert outcome.waiting_by_hour(95) == [None]
+    assert outcome.gpus_by_hour() == [1]

@@ -80,6 +80,8 @@ class Outcome:
     def tasks_per_second(self) -> float:
         """Tasks done, without the first tenth of them, in which the caches fill."""
         count = len(self.done)
+        if count < 2:
+            return 0.0
         done = np.sort(self.done)
         first = count // 10
         seconds = done[-1] - done[first]
