@@ -217,6 +217,11 @@ route_tables = st.builds(
     RouteTable,
     static=st.dictionaries(model_names, runtime_names, max_size=4),
     dynamic=or_none(runtime_names),
+    hosts=st.dictionaries(
+        runtime_names,
+        or_none(st.lists(st.just("images.example.org"), max_size=2).map(tuple)),
+        max_size=2,
+    ),
 )
 texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 handler_environments = st.builds(

@@ -422,7 +422,8 @@ class _Validation:
         size = len(routes.to_json().encode())
         if size > MAX_ROUTES_BYTES:
             faults.append(
-                f"the static runtimes name so many models that the route table has {size} bytes: "
-                f"at most {MAX_ROUTES_BYTES}; leave some to a dynamic runtime"
+                "the runtimes name so many models, and hosts of input images, that the route table "
+                f"has {size} bytes: at most {MAX_ROUTES_BYTES}; leave some models to a dynamic "
+                "runtime"
             )
         return faults

@@ -174,6 +174,10 @@ TASK_FIELDS: tuple[Field, ...] = (
 )
 
 
+IMAGE_FIELDS = tuple(field.name for field in TASK_FIELDS if isinstance(field, ImageReference))
+"""The fields that refer to pictures."""
+
+
 @dataclass(frozen=True)
 class TaskRequest:
     """A checked request. `None` means that the model's own default decides.

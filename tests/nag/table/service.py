@@ -71,6 +71,15 @@ SERVICE: tuple[Wildcard, ...] = (
         documentation=f"{REFERENCE}amazons3.html",
     ),
     Wildcard(
+        who="Pods of a runtime with `InputImages(buckets=...)`",
+        where="*Runtime/Role/DefaultPolicy",
+        actions=("s3:GetObject",),
+        resources=("{YourUploads.Arn}/*", "{YourShop.Arn}/products/*"),
+        reason="The resource of this action is an object, and a request names the pictures that it "
+        "begins with. `InputBucket` narrows it to a part of a bucket.",
+        documentation=f"{REFERENCE}amazons3.html",
+    ),
+    Wildcard(
         who="Whoever is granted `api.grants.read_outputs`",
         where="YourBackend/DefaultPolicy",
         actions=("s3:GetObject",),
