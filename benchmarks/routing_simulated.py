@@ -311,7 +311,13 @@ def _agents(seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Return what four agents with ten models and 120 tasks at once should come to."""
     scene = Scene(replicas=4, models=10, kept=0, seconds=0.2, s3_seconds=2.0, ram_seconds=0.0)
     rows = []
-    for name, routing in (("shared queue", SharedQueue()), ("16 lanes", Lanes(count=16))):
+    routings: dict[str, SharedQueue | Lanes] = {
+        "shared queue": SharedQueue(),
+        "16 lanes": Lanes(count=16),
+        "32 lanes": Lanes(count=32),
+        "32 lanes, peek 1": Lanes(count=32, peek=1),
+    }
+    for name, routing in routings.items():
         outcomes = []
         for seed in seeds:
             workload = scene.workload(seed)
