@@ -40,7 +40,7 @@ class _Parts:
             AbortablePoll(clients.waiting_sqs),
             self.leases,
             self.shutdown,
-            Returns(queue, self.leases, clients.s3, scene.output_bucket).give_back,
+            Returns(queue, self.leases, clients.s3, scene.output_bucket, max_tries=2).give_back,
         )
         self.receiver.start()
 

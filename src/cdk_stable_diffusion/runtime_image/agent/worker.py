@@ -17,6 +17,7 @@ from .model_in_use import ModelInUse
 from .models import Models
 from .progress import Progress
 from .retry import Retrier
+from .returns import Returns
 from .shutdown import Shutdown
 from .work import Work
 
@@ -37,6 +38,7 @@ class Worker:
         self,
         *,
         intake: Intake,
+        returns: Returns,
         engine: Engine,
         models: Models,
         progress: Progress,
@@ -52,6 +54,7 @@ class Worker:
 
         Args:
             intake: Where tasks come from.
+            returns: Told when a task begins.
             engine: What makes pictures.
             models: The models.
             progress: Told how far the GPU is.
@@ -64,6 +67,7 @@ class Worker:
             max_input_pixels: Most pixels of an input image.
         """
         self._intake = intake
+        self._returns = returns
         self._engine = engine
         self._models = models
         self._progress = progress
@@ -181,6 +185,7 @@ class Worker:
     def _do(self, work: Work) -> Callable[[], None]:
         """Do a task and return how it ends."""
         work.begin()
+        self._returns.begin(work.message, work.tries)
         _LOG.info("started", extra=work.log_fields())
         began = time.monotonic()
         model = self._use(work.task.request.model)
