@@ -18,7 +18,7 @@ _RELEASE = "sqs.ChangeMessageVisibility"
 
 
 @pytest.mark.parametrize(
-    "lease_seconds", [5, pytest.param(20, marks=pytest.mark.chaos, id="as long as by default")]
+    "lease_seconds", [5, pytest.param(30, marks=pytest.mark.chaos, id="as long as by default")]
 )
 def test_a_task_whose_agent_is_killed_runs_again_within_one_lease(
     scene: Scene, run: Run, lease_seconds: int
