@@ -18,6 +18,7 @@ from PIL import Image
 
 from cdk_stable_diffusion.contract import AgentEnvironment, TaskError
 from cdk_stable_diffusion.contract.environment import MOST_RETURNS
+from cdk_stable_diffusion.contract.keys import RETURNED_PREFIX
 from cdk_stable_diffusion.runtime_image.agent import model_source, service
 from cdk_stable_diffusion.runtime_image.agent.aws import Clients
 from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
@@ -537,9 +538,8 @@ def test_a_task_whose_tries_were_all_interrupted_fails_without_another(
 ) -> None:
     task = scene.send()
     message_id = _receive_and_forget(scene)
-    scene.s3.put_object(
-        Bucket=scene.output_bucket, Key=f"returned/{message_id}", Body=b"0 last-began"
-    )
+    key = RETURNED_PREFIX + message_id
+    scene.s3.put_object(Bucket=scene.output_bucket, Key=key, Body=b"0 last-began")
     engine = start()
     (result,) = scene.wait_for_results(1)
     assert (result.task_id, result.status, result.attempt) == (task.task_id, "failed", 2)

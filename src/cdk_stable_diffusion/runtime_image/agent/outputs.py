@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ...contract import ResultMessage, TaskMessage
-from ...contract.keys import image_key, result_key
+from ...contract import ResultMessage, TaskMessage, TaskProgress
+from ...contract.keys import cancel_key, image_key, progress_key, result_key
 from .aws_errors import error_code, is_absent
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +36,26 @@ class Outputs:
             if is_absent(error):
                 return None
             raise
+
+    def is_cancelled(self, task: TaskMessage) -> bool:
+        """Tell whether a client has asked for a task's cancellation."""
+        key = cancel_key(task.request.output_prefix, task.task_id)
+        try:
+            self._s3.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if is_absent(error):
+                return False
+            raise
+        return True
+
+    def put_progress(self, task: TaskMessage, progress: TaskProgress) -> None:
+        """Tell clients how far a task is."""
+        self._s3.put_object(
+            Bucket=self.bucket,
+            Key=progress_key(task.request.output_prefix, task.task_id),
+            Body=progress.to_json().encode("utf-8"),
+            ContentType="application/json",
+        )
 
     def put_picture(
         self, task: TaskMessage, index: int, data: bytes, content_type: str

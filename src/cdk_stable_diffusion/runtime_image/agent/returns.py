@@ -3,7 +3,8 @@
 SQS counts every receiving of a message. An agent that stops, or has taken more than it can begin
 soon, has received a message without trying it; a count of these in the output bucket is what
 `Returns.tries` takes off. It is written when a message is given back and read when one comes again,
-so a task that runs at its first receiving costs neither.
+so a task that runs at its first receiving costs neither. It goes with the message; what is left of
+messages that ended otherwise, the lifecycle of the bucket that we make deletes.
 
 Whoever is killed counts nothing, though it may have held a message without beginning it. So the
 last try says when it begins, and without its word there is another: no task is given up that was
@@ -22,12 +23,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ...contract.environment import MOST_RETURNS
+from ...contract.keys import RETURNED_PREFIX
 from .aws_errors import is_absent
 from .leases import Leases
 from .task_queue import Received, TaskQueue
 
 _LOG = logging.getLogger(__name__)
-_PREFIX = "returned/"
 _NOTE_SECONDS = 1.0
 _RELEASE_SECONDS = 2.0
 _LAST_BEGAN = "last-began"
@@ -113,6 +114,15 @@ class Returns:
         if tries >= self._max_tries:
             _together(self._note_beginning, [message], _NOTE_SECONDS)
 
+    def forget(self, message: Received) -> None:
+        """Delete what was noted of a message that has been deleted."""
+        if message.receive_count == 1 and self._max_tries > 1:
+            return
+        try:
+            self._s3.delete_object(Bucket=self._bucket, Key=RETURNED_PREFIX + message.message_id)
+        except Exception as error:
+            _LOG.warning("could not delete the note of %s: %s", message.message_id, error)
+
     def _note_beginning(self, message: Received) -> None:
         self._write(message, _Note(returned=self._read(message).returned, last_began=True))
 
@@ -123,7 +133,9 @@ class Returns:
         if message.receive_count == 1:
             return _Note()
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=_PREFIX + message.message_id)
+            answer = self._s3.get_object(
+                Bucket=self._bucket, Key=RETURNED_PREFIX + message.message_id
+            )
             return _Note.from_text(answer["Body"].read().decode("ascii"))
         except ClientError as error:
             if is_absent(error):
@@ -135,7 +147,7 @@ class Returns:
     def _write(self, message: Received, note: _Note) -> None:
         self._s3.put_object(
             Bucket=self._bucket,
-            Key=_PREFIX + message.message_id,
+            Key=RETURNED_PREFIX + message.message_id,
             Body=note.to_text().encode("ascii"),
             ContentType="text/plain",
         )
