@@ -193,8 +193,11 @@ TomlFile(
                         "loadfile",
                         "--no-loadscope-reorder",
                         "--strict-markers",
+                        "-m",
+                        "not chaos",
                         "-q",
                     ],
+                    "markers": ["chaos: faults under real processes that take long: `make chaos`"],
                     "filterwarnings": ["error::pytest.PytestUnraisableExceptionWarning"],
                 }
             },

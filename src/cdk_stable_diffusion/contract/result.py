@@ -175,7 +175,10 @@ RESULT_FIELDS: tuple[Field, ...] = (
     ObjectField("error", "Why the task failed; null if it did not.", fields=ERROR_FIELDS),
     ObjectField("timings", "Where the time went.", required=True, fields=TIMING_FIELDS),
     Integer(
-        "attempt", "How often the task had been taken from its queue.", required=True, minimum=1
+        "attempt",
+        "Which try this was; being given back before it began is none.",
+        required=True,
+        minimum=1,
     ),
     AnyJson(
         "context",
