@@ -26,9 +26,7 @@ from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
 
-NO_MODEL = (
-    f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
-)
+NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 

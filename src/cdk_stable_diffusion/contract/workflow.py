@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,6 +40,9 @@ WORKFLOW_INPUTS = {
     "mask": "Name of the image that is white where to draw anew.",
 }
 """The fields of a request that a workflow can take, besides the model's name."""
+
+PREFIX_INPUT = "filename_prefix"
+"""The input by which nodes that save files take their names."""
 
 _PATH_STARTS = ("/", "\\", "~")
 
@@ -123,6 +126,29 @@ class Workflow:
             outputs=tuple(output["node"] for output in inputs.get("outputs") or ()),
         )
 
+    @property
+    def texts(self) -> set[str]:
+        """Every text in an input of a node; among them the names of its weights."""
+        return {
+            value
+            for node in self.nodes.values()
+            for value in node["inputs"].values()
+            if isinstance(value, str)
+        }
+
+    def renamed(self, names: Mapping[str, str]) -> Workflow:
+        """Return the workflow with other names in place of some of its texts.
+
+        Args:
+            names: The other names, by the texts.
+        """
+        nodes = copy.deepcopy(dict(self.nodes))
+        for node in nodes.values():
+            for key, value in node["inputs"].items():
+                if isinstance(value, str):
+                    node["inputs"][key] = names.get(value, value)
+        return replace(self, nodes=nodes)
+
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the nodes with values in the places of their fields.
 
@@ -185,8 +211,12 @@ def _place_faults(nodes: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterat
                     f"/inputs/{name}", f"node {place['node']!r} has no input {place['input']!r}"
                 )
     for output in inputs.get("outputs") or ():
-        if output["node"] not in nodes:
-            yield Fault("/outputs", f"there is no node {output['node']!r}")
+        name = output["node"]
+        if name not in nodes:
+            yield Fault("/outputs", f"there is no node {name!r}")
+        elif not isinstance(nodes[name]["inputs"].get(PREFIX_INPUT), str):
+            # ComfyUI runs no node again that is as it was, so that its file could not be had.
+            yield Fault("/outputs", f"node {name!r} has no {PREFIX_INPUT} of its own to change")
 
 
 def _leaves_the_model(value: Any) -> bool:

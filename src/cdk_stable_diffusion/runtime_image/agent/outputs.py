@@ -66,7 +66,8 @@ class Outputs:
             Its key, and the file that stands.
         """
         request = task.request
-        key = image_key(request.output_prefix, task.task_id, index, request.output_format)
+        kind = content_type.rpartition("/")[2]
+        key = image_key(request.output_prefix, task.task_id, index, kind)
         condition = {} if replace else {"IfNoneMatch": "*"}
         try:
             self._s3.put_object(
