@@ -57,6 +57,7 @@ class StandInComfyUi(Server):
         self.heeds_interruptions = True
         self.fails_with: tuple[str, str] | None = None
         self.loads: list[str] = []
+        self._worker: threading.Thread | None = None
         self._forget()
 
     def start(self) -> None:
@@ -80,7 +81,7 @@ class StandInComfyUi(Server):
             each.drop()
 
     def _forget(self) -> None:
-        self._worker: threading.Thread | None = None
+        self._worker = None
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._sockets: dict[str, WebSocket] = {}
         self._pending: list[list[Any]] = []
@@ -143,7 +144,10 @@ class StandInComfyUi(Server):
         errors = {node: found for node in prompt if (found := self._errors(prompt, node))}
         outputs = [node for node in prompt if prompt[node]["class_type"] in _OUTPUT_NODES]
         if not outputs:
-            error = {"type": "prompt_no_outputs", "message": "Prompt has no outputs"}
+            error: dict[str, Any] = {
+                "type": "prompt_no_outputs",
+                "message": "Prompt has no outputs",
+            }
             raise Answer(
                 400, {"error": {**error, "details": "", "extra_info": {}}, "node_errors": []}
             )

@@ -92,7 +92,7 @@ def test_each_picture_has_its_seed_and_steps_are_counted_over_all(
         on_step=lambda done, of: told.append((done, of)),
     )
     assert [each.seed for each in drawing.pictures] == [1, 2, 3]
-    assert [each.pixels[0] for each in drawing.pictures if isinstance(each, Raster)] == [1, 2, 3]
+    assert [each.pixels[0] for each in drawing.rasters] == [1, 2, 3]
     assert told == [(done, 6) for done in range(1, 7)]
 
 
@@ -376,7 +376,13 @@ def test_a_restart_in_the_middle_loses_the_task_and_not_the_agent(
     engine.load(model, timeout=5)
     comfyui.step_seconds = 0.05
     begun = threading.Event()
-    restarter = threading.Thread(target=lambda: (begun.wait(10), comfyui.stop(), comfyui.start()))
+
+    def restart() -> None:
+        begun.wait(10)
+        comfyui.stop()
+        comfyui.start()
+
+    restarter = threading.Thread(target=restart)
     restarter.start()
     with pytest.raises(TaskFailure) as caught:
         engine.generate(generation(steps=1000), timeout=30, on_step=lambda done, of: begun.set())

@@ -119,6 +119,11 @@ class Drawing:
     parameters: Parameters
     software: dict[str, str]
 
+    @property
+    def rasters(self) -> tuple[Raster, ...]:
+        """Those of the pictures that are no files yet; with the agent's own engine, all."""
+        return tuple(each for each in self.pictures if isinstance(each, Raster))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineHealth:
