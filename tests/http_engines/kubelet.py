@@ -13,7 +13,7 @@ from tests.http_engines.http_server import Server
 class Kubelet:
     """Looks for the mark as the probe does."""
 
-    def __init__(self, server: Server, models: Path, *, down_seconds: float = 0.3) -> None:
+    def __init__(self, server: Server, models: Path, *, down_seconds: float = 0.7) -> None:
         self.restarts = 0
         self._server = server
         self._mark = models / REPLACE_NAME

@@ -459,3 +459,17 @@ def test_names_of_files_go_nowhere_but_back(
     engine.load(make_model("draw", files), timeout=5)
     engine.generate(generation(), timeout=10)
     assert "&" not in sent(comfyui)["9"]["inputs"]["filename_prefix"]
+
+
+def test_one_that_shall_go_is_not_used_again(
+    engine: ComfyUi, comfyui: StandInComfyUi, make_model: MakeModel
+) -> None:
+    engine.load(make_model("draw", workflow_files()), timeout=5)
+    comfyui.fails_with = ("AcceleratorError", "CUDA error: an illegal memory access")
+    assert failure(engine).transient
+    # It answers and has nothing to do, but its GPU is broken: Kubernetes will come round.
+    assert not engine.wait_until_ready(0.7)
+    comfyui.stop()
+    assert not engine.wait_until_ready(0.2)
+    comfyui.start()
+    assert engine.wait_until_ready(5)

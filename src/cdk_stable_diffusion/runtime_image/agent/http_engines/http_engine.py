@@ -23,7 +23,8 @@ from .client import ErrorAnswer, HttpClient, Unreachable
 from .shared import SharedDirectory
 
 _LOG = logging.getLogger(__name__)
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS = 0.5
+"""Less than any engine takes to start, so that one that was replaced is missed for a while."""
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
 _INTERRUPT_SECONDS = 15.0
@@ -270,16 +271,17 @@ class HttpEngine(ABC):
                 self._is_away(error)
                 return False
             self._running = True
+            if self._shared.replacement_asked:
+                # It is still the one that shall go, be it idle or not.
+                self._ready = False
+                return False
             if idle:
                 self._unwanted_since = None
-                if self._shared.replacement_asked:
-                    self._shared.forget_replacement()
                 self._ready = True
                 return True
             self._is_unwanted(self._interrupt_seconds)
-            if not self._shared.replacement_asked:
-                # What an agent before this one has left, say.
-                self._try_to_interrupt(_ANSWER_SECONDS)
+            # It does what an agent before this one has left, say.
+            self._try_to_interrupt(_ANSWER_SECONDS)
             return False
 
     def _is_away(self, error: Unreachable | ErrorAnswer) -> None:

@@ -20,7 +20,7 @@ from .http_engine import HttpEngine
 from .job import Job
 from .made_files import made_picture
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 _SHORT_SECONDS = 10.0
 _FIRST_SERVER_FAULT = 500
 _ORIGINAL = 1

@@ -63,7 +63,7 @@ class SharedDirectory:
         return self._mark.exists()
 
     def forget_replacement(self) -> None:
-        """Say that it has been, or need not be."""
+        """Say that it has been: what was there is gone."""
         self._mark.unlink(missing_ok=True)
 
     def clear_files(self) -> None:
