@@ -79,8 +79,17 @@ def test_a_request_is_the_web_uis(loaded: SdWebui, sdwebui: StandInSdWebui) -> N
     assert drawing.software == {"sdwebui": "v1.10.1"}
 
 
-def test_every_scheduler_has_a_name_there() -> None:
-    assert set(SAMPLERS) == set(SCHEDULERS)
+def test_schedulers_have_names_there(loaded: SdWebui) -> None:
+    assert set(SAMPLERS) <= set(SCHEDULERS)
+    found = failure(loaded, scheduler="of-another-engine")
+    assert (found.code, found.transient) == ("unsupported-request", False)
+
+
+def test_several_tasks_are_drawn_one_after_the_other(loaded: SdWebui) -> None:
+    drawings = loaded.generate_together(
+        [generation(seeds=(1, 2)), generation(seeds=(3,))], timeout=10
+    )
+    assert [[each.seed for each in drawing.pictures] for drawing in drawings] == [[1, 2], [3]]
 
 
 def test_each_picture_is_a_request(loaded: SdWebui) -> None:

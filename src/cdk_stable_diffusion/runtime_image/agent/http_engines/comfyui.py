@@ -23,7 +23,7 @@ from ..engine import Drawing, EngineCancelled, Generation, MadeFile, ModelDirect
 from ..failure import TaskFailure
 from .client import ErrorAnswer, Unreachable
 from .comfyui_events import Events
-from .http_engine import HttpEngine
+from .http_engine import HttpEngine, part_of
 from .made_files import made_picture
 
 _EVENT_SECONDS = 0.2
@@ -111,7 +111,7 @@ class ComfyUi(HttpEngine):
         for index, seed in enumerate(generation.seeds):
             if "seed" in self._workflow.inputs:
                 values["seed"] = seed
-            entry = self._run(values, deadline, _Steps(on_step, index, count))
+            entry = self._run(values, deadline, part_of(on_step, index, count))
             for data in self._files(entry, bytes_left):
                 bytes_left -= len(data)
                 pictures.append(made_picture(data, seed=seed))
@@ -173,7 +173,7 @@ class ComfyUi(HttpEngine):
             raise TaskFailure("generation-failed", "comfyui took no input image", transient=True)
         return f"{folder}/{stored}" if folder else stored
 
-    def _run(self, values: dict[str, Any], deadline: float, steps: _Steps) -> dict[str, Any]:
+    def _run(self, values: dict[str, Any], deadline: float, on_step: OnStep) -> dict[str, Any]:
         """Run the workflow once and return what ComfyUI's history says of it."""
         nodes = self._workflow.filled(values)
         for node in nodes.values():
@@ -186,7 +186,7 @@ class ComfyUi(HttpEngine):
         try:
             prompt_id = self._send(nodes, client_id, values)
             self._prompt_id = prompt_id
-            entry = self._follow(prompt_id, events, deadline, steps)
+            entry = self._follow(prompt_id, events, deadline, on_step)
         finally:
             events.close()
         failed = _failure(entry)
@@ -228,7 +228,7 @@ class ComfyUi(HttpEngine):
         )
 
     def _follow(
-        self, prompt_id: str, events: Events, deadline: float, steps: _Steps
+        self, prompt_id: str, events: Events, deadline: float, on_step: OnStep
     ) -> dict[str, Any]:
         """Wait until a prompt has ended, and return its entry in the history."""
         next_look = time.monotonic() + _HISTORY_SECONDS
@@ -236,7 +236,7 @@ class ComfyUi(HttpEngine):
             message = events.next(_EVENT_SECONDS)
             ended = message is not None and _ends(message, prompt_id)
             if message is not None and not ended:
-                steps.heed(message, prompt_id)
+                _tell_step(message, prompt_id, on_step)
             if ended or time.monotonic() >= next_look:
                 entry = self._look_up(prompt_id)
                 if entry is not None:
@@ -317,22 +317,14 @@ class ComfyUi(HttpEngine):
         return str(version or "unknown")[:64]
 
 
-class _Steps:
-    """Tells the steps of one run of several."""
-
-    def __init__(self, on_step: OnStep, index: int, count: int) -> None:
-        self._on_step = on_step
-        self._index = index
-        self._count = count
-
-    def heed(self, message: dict[str, Any], prompt_id: str) -> None:
-        """Take note of a message, if it is about steps."""
-        data = message["data"]
-        if message.get("type") != "progress" or data.get("prompt_id", prompt_id) != prompt_id:
-            return
-        done, of = data.get("value"), data.get("max")
-        if type(done) is int and type(of) is int and 0 < done <= of:
-            self._on_step(self._index * of + done, self._count * of)
+def _tell_step(message: dict[str, Any], prompt_id: str, on_step: OnStep) -> None:
+    """Tell of a step, if a message is about one."""
+    data = message["data"]
+    if message.get("type") != "progress" or data.get("prompt_id", prompt_id) != prompt_id:
+        return
+    done, of = data.get("value"), data.get("max")
+    if type(done) is int and type(of) is int and 0 < done <= of:
+        on_step(done, of)
 
 
 def _ends(message: dict[str, Any], prompt_id: str) -> bool:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -151,6 +151,46 @@ class HttpEngine(ABC):
         self._refuse_unknown(generation)
         with self._at_work():
             return self._draw(generation, time.monotonic() + timeout, on_step or _nothing)
+
+    def generate_together(
+        self,
+        generations: Sequence[Generation],
+        *,
+        timeout: float,
+        on_step: OnStep | None = None,
+    ) -> tuple[Drawing, ...]:
+        """Draw for several tasks, one after the other.
+
+        Args:
+            generations: What to draw.
+            timeout: Most seconds that all may take.
+            on_step: Called after each step, with the number of those of all.
+
+        Returns:
+            The pictures of each.
+
+        Raises:
+            TaskFailure: If that is impossible.
+            EngineCancelled: If `cancel` was called.
+        """
+        deadline = time.monotonic() + timeout
+        count = len(generations)
+        return tuple(
+            self.generate(
+                generation,
+                timeout=deadline - time.monotonic(),
+                on_step=part_of(on_step or _nothing, index, count),
+            )
+            for index, generation in enumerate(generations)
+        )
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Do nothing: what is asked for next comes soon enough over HTTP.
+
+        Args:
+            generations: What is asked for next.
+        """
+        del generations
 
     def cancel(self) -> None:
         """Stop the running `generate` within one step, if there is one."""
@@ -337,6 +377,17 @@ class _AtWork:
         if self._engine._shared.replacement_asked or not self._engine._running:
             self._engine._ready = False
             self._engine._model = None
+
+
+def part_of(on_step: OnStep, index: int, count: int) -> OnStep:
+    """Return how to tell the steps of one part of several, as those of all.
+
+    Args:
+        on_step: Who is told.
+        index: Which part it is.
+        count: How many parts there are.
+    """
+    return lambda done, of: on_step(index * of + done, count * of)
 
 
 def _nothing(done: int, of: int) -> None:

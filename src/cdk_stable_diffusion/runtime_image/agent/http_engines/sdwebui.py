@@ -16,7 +16,7 @@ from ..engine import Drawing, EngineCancelled, Generation, MadeFile, ModelDirect
 from ..failure import TaskFailure
 from ..inputs.picture import check_picture
 from .client import ErrorAnswer, Unreachable
-from .http_engine import HttpEngine
+from .http_engine import HttpEngine, part_of
 from .job import Job
 from .made_files import made_picture
 
@@ -104,7 +104,7 @@ class SdWebui(HttpEngine):
         count = len(generation.seeds)
         for index, seed in enumerate(generation.seeds):
             answer = self._post_work(
-                path, {**common, "seed": seed}, deadline, _part(on_step, index, count)
+                path, {**common, "seed": seed}, deadline, part_of(on_step, index, count)
             )
             info = _info(answer)
             pictures.append(_picture(answer.get("images"), seed))
@@ -117,6 +117,8 @@ class SdWebui(HttpEngine):
     def _common(self, generation: Generation) -> dict[str, Any]:
         """Return what all pictures of a task have in common."""
         width, height = generation.width, generation.height
+        if generation.scheduler is not None and generation.scheduler not in SAMPLERS:
+            self._refuse(f"it has no scheduler {generation.scheduler}")
         values: dict[str, Any] = {
             "prompt": generation.prompt,
             "negative_prompt": generation.negative_prompt,
@@ -238,11 +240,6 @@ def _checkpoint(model: ModelDirectory) -> Path:
             "one checkpoint",
         )
     return found[0]
-
-
-def _part(on_step: OnStep, index: int, count: int) -> OnStep:
-    """Return how to tell the steps of one picture of several."""
-    return lambda done, of: on_step(index * of + done, count * of)
 
 
 def _fitting(side: int) -> int:
