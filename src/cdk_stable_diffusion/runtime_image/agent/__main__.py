@@ -40,7 +40,11 @@ def main() -> int:
         logging.getLogger("cdk_stable_diffusion").error("%s", error)
         return EXIT_WRONG_ENVIRONMENT
     # The engine's imports take seconds, so it starts before this process imports the rest.
-    engine = _engine(environment)
+    try:
+        engine = _engine(environment)
+    except ValueError as error:
+        logging.getLogger("cdk_stable_diffusion").error("%s", error)
+        return EXIT_WRONG_ENVIRONMENT
     engine.start()
     from .service import serve
 

@@ -28,12 +28,21 @@ class SharedDirectory:
         """Open or make it.
 
         Args:
-            path: The directory.
+            path: The directory. It must be the agent's own, which removes files from it.
+
+        Raises:
+            ValueError: If somebody else's models are in it.
         """
         self._models = path / "models"
         self._files = tuple(path / name for name in _FILES)
         self._mark = self._models / REPLACE_NAME
         self._models.mkdir(parents=True, exist_ok=True)
+        for file in self._models.rglob("*"):
+            if file.is_file() and not file.is_symlink() and file != self._mark:
+                raise ValueError(
+                    f"{path} is not a directory of the agent's own: {file} is no link that an "
+                    "agent has made"
+                )
 
     def show(self, files: Mapping[str, Path]) -> None:
         """Show the engine these files as its models, and no others.
