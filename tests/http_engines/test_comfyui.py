@@ -192,6 +192,30 @@ def test_a_model_sees_its_own_files_alone(
     assert comfyui.loads == ["one", "two"]
 
 
+def test_a_folder_that_is_named_gets_a_name_of_the_models_own(
+    engine: ComfyUi, comfyui: StandInComfyUi, make_model: MakeModel
+) -> None:
+    loader = {"class_type": "DiffusersLoader", "inputs": {"model_path": "tiny"}}
+    files = {
+        **workflow_files(nodes={"30": loader}),
+        "diffusers/tiny/unet/config.json": b"{}",
+        "embeddings/style.safetensors": b"style",
+    }
+    model = make_model("folder", files)
+    engine.load(model, timeout=5)
+    engine.generate(generation(), timeout=10)
+    own = model.digest[:16]
+    assert sent(comfyui)["30"]["inputs"]["model_path"] == f"{own}/tiny"
+    top = comfyui.home / "models"
+    shown = {path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()}
+    # A prompt names the last, as no input does.
+    assert shown == {
+        f"checkpoints/{own}/base.safetensors",
+        f"diffusers/{own}/tiny/unet/config.json",
+        "embeddings/style.safetensors",
+    }
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....contract import Parameters
@@ -82,11 +82,12 @@ class ComfyUi(HttpEngine):
             kind, _, name = path.relative_to(model.path).as_posix().partition("/")
             if kind in _NO_WEIGHTS or not name or not path.is_file():
                 continue
-            if name in texts:
-                # ComfyUI keeps what a node has loaded under a name, also where another model's
-                # file has it now: no two models may use the same.
-                renamed[name] = f"{folder}/{name}"
-            shown[f"{kind}/{renamed.get(name, name)}"] = path
+            # ComfyUI keeps what a node has loaded under a name, of a file or of its folder, also
+            # where another model has it now: no two models may use the same.
+            places = (name, *(each.as_posix() for each in PurePosixPath(name).parents))
+            named = [each for each in places if each in texts]
+            renamed.update((each, f"{folder}/{each}") for each in named)
+            shown[f"{kind}/{folder}/{name}" if named else f"{kind}/{name}"] = path
         # ComfyUI loads weights when a node names them, so that is all there is to do.
         self._shared.show(shown)
         self._workflow = workflow.renamed(renamed)
