@@ -52,7 +52,7 @@ def _draw(*seeds: int, steps: int = 3) -> Generation:
 def test_it_draws_and_says_with_what(engine: ChildEngine, random_model: Path) -> None:
     drawing = _ready(engine, random_model).generate(_draw(1, 2), timeout=60)
     assert [picture.seed for picture in drawing.pictures] == [1, 2]
-    assert [len(picture.pixels) for picture in drawing.pictures] == [64 * 64 * 3] * 2
+    assert [len(picture.pixels) for picture in drawing.rasters] == [64 * 64 * 3] * 2
     assert drawing.parameters.steps == 3
     assert set(drawing.software) == {"diffusers", "torch", "transformers"}
 
@@ -85,7 +85,7 @@ def test_it_begins_with_a_picture(engine: ChildEngine, random_model: Path) -> No
     )
     assert kept.parameters.strength == 0.5
     own = Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
-    assert kept.pictures[0].pixels == own.tobytes()
+    assert kept.rasters[0].pixels == own.tobytes()
     with pytest.raises(TaskFailure, match="at most 9 pixels") as caught:
         engine.generate(
             Generation(
