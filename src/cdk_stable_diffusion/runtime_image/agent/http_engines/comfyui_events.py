@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 _OPEN_SECONDS = 5.0
 _CLOSE_SECONDS = 0.5
@@ -34,7 +35,7 @@ class Events:
         """
         self._url = f"ws://{host}:{port}/ws?clientId={client_id}"
         self._open = contextlib.ExitStack()
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._not_before = 0.0
         self._connect()
 
