@@ -24,6 +24,7 @@ from typing import Any
 
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
+_DOES_SOMETHING = frozenset({"sleep", "hang", "die", "refuse", "break", "stall", "random", "noise"})
 _commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 _cancelled: set[int] = set()
 
@@ -38,7 +39,11 @@ def _read(reader: FrameReader) -> None:
 
 
 def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
-    identifier, words = header["id"], header["prompt"].split()
+    """Draw for one task, or for several together, of which the worst decides what happens."""
+    identifier, orders = header["id"], header.get("orders") or [header]
+    prompts: list[str] = [order["prompt"] for order in orders]
+    known = [prompt for prompt in prompts if prompt.split()[0] in _DOES_SOMETHING]
+    words = sorted(known or prompts, key=lambda prompt: prompt.startswith("sleep"))[0].split()
     if words[0] == "hang":
         time.sleep(3600)
     if words[0] == "die" and not (len(words) == 3 and Path(words[2]).exists()):
@@ -67,12 +72,14 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
             writer.write({"id": identifier, "event": "cancelled"})
             return
         writer.write({"id": identifier, "event": "step", "step": step + 1, "steps": steps})
-    for seed in header["seeds"]:
-        picture = {"event": "picture", "width": 8, "height": 8, "seed": seed}
-        pixels = os.urandom(8 * 8 * 3) if words[0] == "random" else bytes(8 * 8 * 3)
-        writer.write({"id": identifier, **picture}, pixels)
+    for place, order in enumerate(orders):
+        for seed in order["seeds"]:
+            picture = {"event": "picture", "width": 8, "height": 8, "seed": seed, "order": place}
+            pixels = os.urandom(8 * 8 * 3) if words[0] == "random" else bytes(8 * 8 * 3)
+            writer.write({"id": identifier, **picture}, pixels)
     most = min(steps, 150)
-    parameters = {"width": 8, "height": 8, "steps": most, "guidance_scale": 1.0, "seed": 0}
+    values = {"width": 8, "height": 8, "steps": most, "guidance_scale": 1.0}
+    parameters = [{**values, "seed": order["seeds"][0]} for order in orders]
     answer = {"event": "done", "parameters": parameters, "software": {"stand-in": "1"}}
     writer.write({"id": identifier, **answer})
 

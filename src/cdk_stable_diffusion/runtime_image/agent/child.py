@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...contract import Parameters
@@ -39,7 +40,8 @@ ENGINE_COMMAND = (sys.executable, "-m", "cdk_stable_diffusion.runtime_image.engi
 _LONGEST_PAUSE_SECONDS = 30.0
 _GOODBYE_SECONDS = 1.0
 _IMPORT_SECONDS = 300.0
-# A picture fits, so that the GPU need not wait until the agent has read it.
+# A picture fits, so that the GPU need not wait until the agent has read it; and so do the longest
+# prompts of many tasks, so that the agent need not wait for an engine that hangs.
 _PIPE_BYTES = 1 << 20
 
 
@@ -142,47 +144,36 @@ class ChildEngine:
             TaskFailure: If that is impossible.
             EngineCancelled: If `cancel` was called.
         """
-        header = {
-            "command": "generate",
-            "prompt": generation.prompt,
-            "negative_prompt": generation.negative_prompt,
-            "seeds": list(generation.seeds),
-            "width": generation.width,
-            "height": generation.height,
-            "steps": generation.steps,
-            "guidance_scale": generation.guidance_scale,
-            "scheduler": generation.scheduler,
-            "task_type": generation.task_type,
-            "strength": generation.strength,
-            "scale": generation.scale,
-            "max_input_pixels": generation.max_input_pixels,
-            "inputs": {name: len(data) for name, data in generation.inputs.items()},
-        }
-        pictures: list[Raster] = []
-        for frame in self._run(header, timeout, b"".join(generation.inputs.values())):
-            event = frame.header
-            if event["event"] == "step" and on_step is not None:
-                on_step(event["step"], event["steps"])
-            elif event["event"] == "picture":
-                pictures.append(
-                    Raster(
-                        width=event["width"],
-                        height=event["height"],
-                        seed=event["seed"],
-                        pixels=frame.payload,
-                    )
-                )
-            elif event["event"] == "cancelled":
-                raise EngineCancelled
-            elif event["event"] == "done":
-                parameters = Parameters(**event["parameters"])
-                return Drawing(
-                    pictures=tuple(pictures), parameters=parameters, software=event["software"]
-                )
-        raise AssertionError("unreachable: a command ends with an event")
+        header = {"command": "generate", **_order(generation)}
+        events = self._run(header, timeout, b"".join(generation.inputs.values()))
+        return _drawings(events, on_step)[0]
+
+    def generate_together(
+        self,
+        generations: Sequence[Generation],
+        *,
+        timeout: float,
+        on_step: OnStep | None = None,
+    ) -> tuple[Drawing, ...]:
+        """Draw for several tasks in one pass.
+
+        Args:
+            generations: What to draw; they differ in prompts, seeds and number of pictures alone.
+            timeout: Most seconds that it may take; then the child is replaced.
+            on_step: Called after each step.
+
+        Returns:
+            The pictures of each.
+
+        Raises:
+            TaskFailure: If that is impossible, for all of them.
+            EngineCancelled: If `cancel` was called.
+        """
+        header = {"command": "generate_together", "orders": list(map(_order, generations))}
+        return _drawings(self._run(header, timeout), on_step)
 
     def cancel(self) -> None:
-        """Stop the running `generate` within one step, if there is one."""
+        """Stop what is being drawn within one step, if there is anything."""
         identifier, child = self._generating, self._child
         if identifier is not None and child is not None:
             child.write({"command": "cancel", "id": identifier})
@@ -255,7 +246,7 @@ class _Events:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._ended = False
-        if header["command"] == "generate":
+        if header["command"] != "load":
             engine._generating = self._id
         child.send({**header, "id": self._id}, payload)
 
@@ -314,7 +305,8 @@ class _Child:
         from_engine, to_agent = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             # What Linux alone can do, and as much as it lets an ordinary user.
-            fcntl.fcntl(from_engine, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            for pipe in (from_engine, from_agent):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self.process = subprocess.Popen(
                 [*command, str(from_agent), str(to_agent)],
@@ -399,3 +391,56 @@ class _Child:
             self._ended.set()
             self.frames.put(None)
             self._changed.set()
+
+
+def _order(generation: Generation) -> dict[str, Any]:
+    """Return what a command says of what to draw."""
+    return {
+        "prompt": generation.prompt,
+        "negative_prompt": generation.negative_prompt,
+        "seeds": list(generation.seeds),
+        "width": generation.width,
+        "height": generation.height,
+        "steps": generation.steps,
+        "guidance_scale": generation.guidance_scale,
+        "scheduler": generation.scheduler,
+        "task_type": generation.task_type,
+        "strength": generation.strength,
+        "scale": generation.scale,
+        "max_input_pixels": generation.max_input_pixels,
+        "inputs": {name: len(data) for name, data in generation.inputs.items()},
+    }
+
+
+def _drawings(events: Iterable[Frame], on_step: OnStep | None) -> tuple[Drawing, ...]:
+    """Return what was drawn for each order of a command."""
+    pictures: dict[int, list[Raster]] = defaultdict(list)
+    for frame in events:
+        event = frame.header
+        if event["event"] == "step" and on_step is not None:
+            on_step(event["step"], event["steps"])
+        elif event["event"] == "picture":
+            pictures[event.get("order", 0)].append(
+                Raster(
+                    width=event["width"],
+                    height=event["height"],
+                    seed=event["seed"],
+                    pixels=frame.payload,
+                )
+            )
+        elif event["event"] == "cancelled":
+            raise EngineCancelled
+        elif event["event"] == "done":
+            parameters = event["parameters"]
+            return tuple(
+                Drawing(
+                    pictures=tuple(pictures[order]),
+                    parameters=Parameters(**values),
+                    software=event["software"],
+                    most_pictures=event.get("most_pictures"),
+                )
+                for order, values in enumerate(
+                    parameters if isinstance(parameters, list) else [parameters]
+                )
+            )
+    raise AssertionError("unreachable: a command ends with an event")

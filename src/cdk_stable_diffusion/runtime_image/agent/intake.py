@@ -26,6 +26,7 @@ from .progress import Progress
 from .receiver import Receiver
 from .retry import Retrier
 from .returns import Returns
+from .sharing import Sharing
 from .task_queue import Received
 from .work import Work
 
@@ -67,6 +68,7 @@ class Intake:
         deliveries: DeliveryPool,
         retrier: Retrier,
         progress: Progress,
+        sharing: Sharing,
         most_tasks: int,
         most_bytes: int,
     ) -> None:
@@ -83,6 +85,7 @@ class Intake:
             deliveries: Where endings run.
             retrier: How to try again.
             progress: How long the GPU is busy.
+            sharing: Which tasks share a pass.
             most_tasks: Most tasks to hold that have not begun, besides one for an idle GPU.
             most_bytes: Most bytes of messages and input images to hold so.
         """
@@ -96,7 +99,9 @@ class Intake:
         self._deliveries = deliveries
         self._retrier = retrier
         self._progress = progress
-        self._most_tasks = most_tasks
+        self._sharing = sharing
+        # What the next pass has room for is worth holding, but never against the settings.
+        self._most_tasks = most_tasks and max(most_tasks, sharing.most_tasks)
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
         self._hand: deque[_InHand] = deque()
@@ -117,11 +122,12 @@ class Intake:
         """Whether its threads live."""
         return self._thread.is_alive() and self._receiver.alive
 
-    def next(self) -> Work | None:
+    def next(self) -> list[Work]:
         """Wait for a task, for an idle GPU.
 
         Returns:
-            The task; None once the agent is to stop.
+            The task and, behind it, those that are in hand already and can share its pass; none
+            once the agent is to stop.
         """
         with self._changed:
             self._gpu_waits = True
@@ -130,10 +136,12 @@ class Intake:
             self._gpu_waits = False
             self._was_too_early = False
             if self._stopped:
-                return None
-            in_hand = self._hand.popleft()
+                return []
+            first, *others = (in_hand.work for in_hand in self._hand)
+            taken = [first, *self._sharing.company(first, others)]
+            self._hand = deque(each for each in self._hand if not _is_in(each.work, taken))
             self._changed.notify_all()
-            return in_hand.work
+            return taken
 
     def wake(self) -> None:
         """Look at the GPU's progress now: a generation has begun."""
@@ -196,7 +204,8 @@ class Intake:
         would_begin = self._progress.remaining()
         soon = _SOON_SECONDS
         if self._hand:
-            would_begin += len(self._hand) * self._progress.usual()
+            passes = self._sharing.passes_before_another([each.work for each in self._hand])
+            would_begin += passes * self._progress.usual() if passes else 0.0
             soon = _VERY_SOON_SECONDS
         return max(would_begin - soon, self._next_look - time.monotonic())
 
@@ -263,4 +272,9 @@ class Intake:
             final=(TaskFailure,),
         )
         self._models.fetch_ahead(work.task.request.model)
+        work.key = self._sharing.key(work)
         return True
+
+
+def _is_in(work: Work, works: list[Work]) -> bool:
+    return any(each is work for each in works)

@@ -1,22 +1,24 @@
-"""The GPU's thread: one task after the other, from the task in hand to the picture in hand."""
+"""The GPU's thread: one pass after the other, from the tasks in hand to the pictures in hand."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 
 from ...contract import image_seed
 from .delivery import DeliveryPool
 from .endings import Endings
-from .engine import Engine, EngineCancelled, Generation
+from .engine import Drawing, Engine, EngineCancelled, Generation
 from .failure import TaskFailure
 from .intake import Intake
 from .model_in_use import ModelInUse
 from .models import Models
 from .progress import Progress
 from .retry import Retrier
+from .sharing import Sharing
 from .shutdown import Shutdown
 from .work import Work
 
@@ -44,6 +46,7 @@ class Worker:
         deliveries: DeliveryPool,
         retrier: Retrier,
         shutdown: Shutdown,
+        sharing: Sharing,
         preloaded: tuple[str, ...],
         task_timeout_seconds: float,
         max_input_pixels: int,
@@ -59,8 +62,9 @@ class Worker:
             deliveries: Where endings run.
             retrier: How to try again.
             shutdown: Ends the work.
+            sharing: Told how passes went.
             preloaded: Models to have ready before the first task.
-            task_timeout_seconds: Longest a task may generate.
+            task_timeout_seconds: Longest a task may generate, and so those that share a pass.
             max_input_pixels: Most pixels of an input image.
         """
         self._intake = intake
@@ -71,6 +75,7 @@ class Worker:
         self._deliveries = deliveries
         self._retrier = retrier
         self._shutdown = shutdown
+        self._sharing = sharing
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
@@ -100,13 +105,13 @@ class Worker:
 
     def _run(self) -> None:
         while self._prepare():
-            work = self._intake.next()
-            if work is None:
+            works = self._intake.next()
+            if not works:
                 break
             if self._shutdown.requested:
-                self._endings.put_back(work.message)
+                self._put_back(works)
                 break
-            self._handle(work)
+            self._handle(works)
         self._deliveries.drain()
 
     def _prepare(self) -> bool:
@@ -158,50 +163,91 @@ class Worker:
         )
         self._engine.generate(generation, timeout=self._task_timeout_seconds)
 
-    def _handle(self, work: Work) -> None:
+    def _handle(self, works: Sequence[Work]) -> bool:
+        """Do tasks in one pass, and tell whether that went well."""
         try:
-            ending = self._do(work)
-        except TaskFailure as error:
-            ending = self._failing(work, error)
-        except EngineCancelled:
-            ending = self._failing(
-                work, TaskFailure("generation-failed", "was cancelled", transient=True)
-            )
+            model = self._begin(works)
         except Exception as error:
-            _LOG.exception("could not do a task", extra=work.log_fields())
-            failure = TaskFailure(
-                "generation-failed", f"{type(error).__name__}: {error}", transient=True
+            # What has to do with the model alone fails alike for all that ask for it.
+            self._fail(works, error)
+            return False
+        try:
+            drawings = self._draw(works, model)
+        except Exception as error:
+            if len(works) == 1:
+                self._fail(works, error)
+            else:
+                self._handle_each_alone(works, error)
+            return False
+        for work, drawing in zip(works, drawings, strict=True):
+            self._deliveries.submit(
+                partial(self._endings.succeed, work, drawing, model.directory.digest)
             )
-            ending = self._failing(work, failure)
-        self._deliveries.submit(ending)
+        return True
 
-    def _failing(self, work: Work, failure: TaskFailure) -> Callable[[], None]:
-        return lambda: self._endings.fail(work, failure)
+    def _handle_each_alone(self, works: Sequence[Work], error: Exception) -> None:
+        """Find out whom a failed pass was up to. It costs none of its tasks a try."""
+        failure = _failure_of(works[0], error)
+        _LOG.warning(
+            "tasks failed together, each is tried alone",
+            extra={"tasks": len(works), "code": failure.code, "detail": failure.detail},
+        )
+        went_well = True
+        for number, work in enumerate(works):
+            if self._shutdown.requested:
+                self._put_back(works[number:])
+                return
+            went_well &= self._handle([work])
+        if went_well or failure.code == "out-of-memory":
+            self._sharing.was_too_large(works)
 
-    def _do(self, work: Work) -> Callable[[], None]:
-        """Do a task and return how it ends."""
-        work.begin()
-        _LOG.info("started", extra=work.log_fields())
+    def _put_back(self, works: Sequence[Work]) -> None:
+        for work in works:
+            self._endings.put_back(work.message)
+
+    def _fail(self, works: Sequence[Work], error: Exception) -> None:
+        for work in works:
+            self._deliveries.submit(partial(self._endings.fail, work, _failure_of(work, error)))
+
+    def _begin(self, works: Sequence[Work]) -> ModelInUse:
+        """Bring the engine to where it can draw for tasks, which are all of one model."""
+        together = {"together": len(works)} if len(works) > 1 else {}
+        for work in works:
+            work.begin()
+            _LOG.info("started", extra={**work.log_fields(), **together})
         began = time.monotonic()
-        model = self._use(work.task.request.model)
-        # An engine that died while there was nothing to do must not cost this task a try.
+        model = self._use(works[0].task.request.model)
+        # An engine that died while there was nothing to do must not cost these tasks a try.
         self._engine.wait_until_ready(_RESTART_SECONDS)
         if self._engine.health().model != model.directory.digest:
             self._engine.load(model.directory, timeout=LOAD_SECONDS)
-            work.loading_seconds = time.monotonic() - began
+            for work in works:
+                work.loading_seconds = time.monotonic() - began
+        return model
+
+    def _draw(self, works: Sequence[Work], model: ModelInUse) -> Sequence[Drawing]:
+        generations = [_generation(work, model, self._max_input_pixels) for work in works]
         began = time.monotonic()
         self._progress.begin()
         self._intake.wake()
+        timeout, on_step = self._task_timeout_seconds, self._progress.step
+        drawings: tuple[Drawing, ...]
         try:
-            drawing = self._engine.generate(
-                _generation(work, model, self._max_input_pixels),
-                timeout=self._task_timeout_seconds,
-                on_step=self._progress.step,
-            )
+            if len(generations) > 1:
+                drawings = self._engine.generate_together(
+                    generations, timeout=timeout, on_step=on_step
+                )
+            else:
+                drawing = self._engine.generate(generations[0], timeout=timeout, on_step=on_step)
+                drawings = (drawing,)
         finally:
             self._progress.end()
-        work.generating_seconds = time.monotonic() - began
-        return lambda: self._endings.succeed(work, drawing, model.directory.digest)
+        seconds = time.monotonic() - began
+        each = seconds / sum(len(generation.seeds) for generation in generations)
+        for work, generation in zip(works, generations, strict=True):
+            work.generating_seconds = each * len(generation.seeds)
+        self._sharing.measured(works, drawings[0], seconds)
+        return drawings
 
     def _use(self, name: str) -> ModelInUse:
         """Return a model's files, which stay on the disk until the next model is used."""
@@ -215,6 +261,15 @@ class Worker:
         )
         self._model = model
         return model
+
+
+def _failure_of(work: Work, error: Exception) -> TaskFailure:
+    if isinstance(error, TaskFailure):
+        return error
+    if isinstance(error, EngineCancelled):
+        return TaskFailure("generation-failed", "was cancelled", transient=True)
+    _LOG.error("could not do a task", exc_info=error, extra=work.log_fields())
+    return TaskFailure("generation-failed", f"{type(error).__name__}: {error}", transient=True)
 
 
 def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generation:
