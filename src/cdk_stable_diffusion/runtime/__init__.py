@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batching import Batching
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
@@ -13,6 +14,7 @@ from .runtime import SdRuntime
 from .scaling import Scaling
 
 __all__ = [
+    "Batching",
     "Capacity",
     "DisruptionBudget",
     "DisruptionReason",

@@ -12,6 +12,7 @@ from .._validation import A_WHOLE_NUMBER, Faults
 from ..api import SdApi
 from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
+from .batching import A_BATCHING, Batching
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .gpu_nodes import GpuNodes
@@ -50,6 +51,7 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
+    batching: Batching,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
 
@@ -67,6 +69,7 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
+        batching: See `SdRuntime`.
 
     Raises:
         ValueError: Naming every argument that is wrong.
@@ -87,6 +90,7 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    faults.check_type("batching", batching, Batching, A_BATCHING)
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
     if is_api and is_cluster and is_nodes:

@@ -21,6 +21,7 @@ from ..contract.environment import AgentEnvironment
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .arguments import check_runtime, disk_use
+from .batching import Batching
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
@@ -64,6 +65,7 @@ class SdRuntime(Construct):
         model: Which models it serves.
         scaling: How it follows its queue.
         priority: Which runtime's pods go first where there are too few GPUs.
+        batching: Whether tasks share forward passes.
         pool: Its nodes.
         image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
@@ -86,6 +88,7 @@ class SdRuntime(Construct):
     model: Model
     scaling: Scaling
     priority: Priority
+    batching: Batching
     pool: SdNodePool
     image_cache: ImageCache | None
     timing: Timing
@@ -117,6 +120,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        batching: Batching | None = None,
     ) -> None:
         """Make a runtime.
 
@@ -145,6 +149,7 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            batching: Whether tasks share forward passes of the GPU. Default: `Batching.off()`.
 
         Raises:
             ValueError: Naming every argument that is wrong, also where another runtime already
@@ -155,6 +160,7 @@ class SdRuntime(Construct):
         self.model = model
         self.scaling = Scaling() if scaling is None else scaling
         self.priority = priority
+        self.batching = Batching.off() if batching is None else batching
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
         check_runtime(
@@ -171,6 +177,7 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            batching=self.batching,
         )
         super().__init__(scope, id)
         record_stacks(scope, {"api": api, "cluster": cluster, "nodes": nodes})
@@ -203,6 +210,7 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            batch_tasks=self.batching.tasks,
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes)
         self.image_cache = None
