@@ -33,6 +33,7 @@ class FakeEngine:
         self.generations: list[Generation] = []
         self.warm_ups = 0
         self.passes: list[int] = []
+        self.prepared: list[list[str]] = []
         self.most_pictures: int | None = None
         self.closed = threading.Event()
         self.on_load: Callable[[ModelDirectory], None] | None = None
@@ -103,6 +104,10 @@ class FakeEngine:
             software={"fake": "1"},
             most_pictures=self.most_pictures,
         )
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Take note."""
+        self.prepared.append([generation.prompt for generation in generations])
 
     def cancel(self) -> None:
         """Do nothing."""

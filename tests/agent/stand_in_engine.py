@@ -7,6 +7,7 @@
 "refuse"    fails for good
 "break"     says that its device is broken, and takes its time to end
 "stall 2"   is nearly done at once, then takes two seconds more
+"late 2"    makes a step, takes a second, is nearly done, and takes a second more
 "random 2"  takes two seconds and draws differently each time
 "noise"     prints to standard output before it answers
 """
@@ -24,7 +25,9 @@ from typing import Any
 
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
-_DOES_SOMETHING = frozenset({"sleep", "hang", "die", "refuse", "break", "stall", "random", "noise"})
+_DOES_SOMETHING = frozenset(
+    {"sleep", "hang", "die", "refuse", "break", "stall", "late", "random", "noise"}
+)
 _commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 _cancelled: set[int] = set()
 
@@ -64,6 +67,10 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
     if words[0] == "stall":
         writer.write({"id": identifier, "event": "step", "step": 19, "steps": 20})
         time.sleep(float(words[1]))
+    if words[0] == "late":
+        for step in (1, 19):
+            writer.write({"id": identifier, "event": "step", "step": step, "steps": 20})
+            time.sleep(float(words[1]) / 2)
     steps = int(float(words[1]) / 0.05) if words[0] in ("sleep", "random") else 1
     for step in range(steps):
         if steps > 1:

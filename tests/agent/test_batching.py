@@ -37,7 +37,10 @@ class Gate(FakeEngine):
         on_step = rest["on_step"] if "on_step" in rest else None
         if generation.prompt == "gate" and on_step is not None:
             on_step(99_999, 100_000)
-        return super().generate(generation, **rest)
+        drawing = super().generate(generation, **rest)
+        if on_step is not None:
+            on_step(1, 1)
+        return drawing
 
     def _wait(self, generation: Generation) -> None:
         if generation.prompt == "gate":
@@ -89,6 +92,8 @@ def test_tasks_in_hand_share_a_pass_and_each_has_its_own_result(scene: Scene, en
         if result.parameters is not None
     }
     assert engine.passes == [3]
+    # And the engine was told of them before it had finished what it did.
+    assert engine.prepared == [["a", "b", "c"]]
     assert [[image.seed for image in results[seed].images] for seed in (10, 20, 30)] == [
         [10, 11],
         [20],

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...contract import Parameters
@@ -65,6 +66,7 @@ class ChildEngine:
         self._closed = False
         self._identifiers = itertools.count(1)
         self._generating: int | None = None
+        self._ahead: _Ahead | None = None
         self._deaths_at_start = 0
         self._not_before = 0.0
         self._model: str | None = None
@@ -123,7 +125,10 @@ class ChildEngine:
             return
         self._model = None
         header = {"command": "load", "directory": str(model.path), "digest": model.digest}
-        for frame in self._run(header, timeout):
+        self._forget_what_is_ahead()
+        child, identifier = self._running_child(), next(self._identifiers)
+        child.send({**header, "id": identifier}, b"")
+        for frame in _Events(self, child, identifier, timeout):
             if frame.header["event"] == "done":
                 self._model = model.digest
 
@@ -144,9 +149,7 @@ class ChildEngine:
             TaskFailure: If that is impossible.
             EngineCancelled: If `cancel` was called.
         """
-        header = {"command": "generate", **_order(generation)}
-        events = self._run(header, timeout, b"".join(generation.inputs.values()))
-        return _drawings(events, on_step)[0]
+        return self._generate((generation,), timeout, on_step)[0]
 
     def generate_together(
         self,
@@ -169,8 +172,19 @@ class ChildEngine:
             TaskFailure: If that is impossible, for all of them.
             EngineCancelled: If `cancel` was called.
         """
-        header = {"command": "generate_together", "orders": list(map(_order, generations))}
-        return _drawings(self._run(header, timeout), on_step)
+        return self._generate(tuple(generations), timeout, on_step)
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Send what is asked for next, so that the child need not wait for it.
+
+        Args:
+            generations: What to draw; none to forget what was prepared before.
+        """
+        self._forget_what_is_ahead()
+        child = self._child
+        if generations and child is not None and child.running:
+            self._ahead = _Ahead(child, next(self._identifiers), tuple(generations))
+            child.send(*_command(self._ahead.identifier, self._ahead.generations))
 
     def cancel(self) -> None:
         """Stop what is being drawn within one step, if there is anything."""
@@ -201,11 +215,30 @@ class ChildEngine:
         if child is not None:
             child.end(_GOODBYE_SECONDS)
 
-    def _run(self, header: dict[str, Any], timeout: float, payload: bytes = b"") -> _Events:
+    def _generate(
+        self, generations: tuple[Generation, ...], timeout: float, on_step: OnStep | None
+    ) -> tuple[Drawing, ...]:
+        child, ahead = self._running_child(), self._ahead
+        if ahead is not None and (ahead.child, ahead.generations) == (child, generations):
+            self._ahead = None
+            self._generating = identifier = ahead.identifier
+        else:
+            self._forget_what_is_ahead()
+            self._generating = identifier = next(self._identifiers)
+            child.send(*_command(identifier, generations))
+        return _drawings(_Events(self, child, identifier, timeout), on_step)
+
+    def _forget_what_is_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            # Its answers are for nobody then.
+            ahead.child.write({"command": "cancel", "id": ahead.identifier})
+
+    def _running_child(self) -> _Child:
         child = self._child
         if child is None or not child.running:
             raise TaskFailure("generation-failed", "the engine is not running", transient=True)
-        return _Events(self, child, header, timeout, payload)
+        return child
 
     def _import_left(self, child: _Child) -> float:
         return max(0.0, child.started + self._import_seconds - time.monotonic())
@@ -236,19 +269,15 @@ class _Events:
         self,
         engine: ChildEngine,
         child: _Child,
-        header: dict[str, Any],
+        identifier: int,
         timeout: float,
-        payload: bytes,
     ) -> None:
         self._engine = engine
         self._child = child
-        self._id = next(engine._identifiers)
+        self._id = identifier
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._ended = False
-        if header["command"] != "load":
-            engine._generating = self._id
-        child.send({**header, "id": self._id}, payload)
 
     def __iter__(self) -> _Events:
         return self
@@ -295,6 +324,15 @@ class _Events:
     def _end(self) -> None:
         self._ended = True
         self._engine._generating = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What a child has been sent before anybody asked for it."""
+
+    child: _Child
+    identifier: int
+    generations: tuple[Generation, ...]
 
 
 class _Child:
@@ -391,6 +429,16 @@ class _Child:
             self._ended.set()
             self.frames.put(None)
             self._changed.set()
+
+
+def _command(identifier: int, generations: tuple[Generation, ...]) -> tuple[dict[str, Any], bytes]:
+    """Return the command to draw, and the files that go with it."""
+    first, *others = generations
+    if others:
+        orders = list(map(_order, generations))
+        return {"command": "generate_together", "id": identifier, "orders": orders}, b""
+    header = {"command": "generate", "id": identifier, **_order(first)}
+    return header, b"".join(first.inputs.values())
 
 
 def _order(generation: Generation) -> dict[str, Any]:

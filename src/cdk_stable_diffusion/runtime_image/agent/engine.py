@@ -162,6 +162,13 @@ class Engine(Protocol):
             EngineCancelled: If `cancel` was called.
         """
 
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Take in what is asked for next, to begin with it the moment the present work ends.
+
+        It is asked for as always then. It is forgotten if something else is asked for, or prepared;
+        to prepare nothing is to forget it. An engine may do nothing here.
+        """
+
     def cancel(self) -> None:
         """Stop what is being drawn within one step, if there is one."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 from ...contract import InvalidMessage, TaskMessage
@@ -104,7 +103,9 @@ class Intake:
         self._most_tasks = most_tasks and max(most_tasks, sharing.most_tasks)
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
-        self._hand: deque[_InHand] = deque()
+        self._hand: list[_InHand] = []
+        # Taken from the hand for the pass after the one that runs.
+        self._chosen: list[_InHand] = []
         self._gpu_waits = False
         self._was_too_early = False
         self._stopped = False
@@ -132,16 +133,38 @@ class Intake:
         with self._changed:
             self._gpu_waits = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._hand or self._stopped)
+            self._changed.wait_for(lambda: self._chosen or self._hand or self._stopped)
             self._gpu_waits = False
             self._was_too_early = False
             if self._stopped:
                 return []
-            first, *others = (in_hand.work for in_hand in self._hand)
-            taken = [first, *self._sharing.company(first, others)]
-            self._hand = deque(each for each in self._hand if not _is_in(each.work, taken))
+            taken = self._chosen or self._choose()
+            self._chosen = []
             self._changed.notify_all()
-            return taken
+            return [in_hand.work for in_hand in taken]
+
+    def choose(self, model: str) -> list[Work]:
+        """Choose what comes next, for a GPU that will be idle in a moment.
+
+        Args:
+            model: The model that it holds.
+
+        Returns:
+            What `next` will return, unless it is given back before; none if nothing of that model
+            comes next, or if it was chosen already.
+        """
+        with self._changed:
+            if self._stopped or self._chosen or not self._hand:
+                return []
+            if self._hand[0].work.task.request.model != model:
+                return []
+            self._chosen = self._choose()
+            return [in_hand.work for in_hand in self._chosen]
+
+    @property
+    def has_chosen(self) -> bool:
+        """Whether something is chosen still."""
+        return bool(self._chosen)
 
     def wake(self) -> None:
         """Look at the GPU's progress now: a generation has begun."""
@@ -159,8 +182,7 @@ class Intake:
         """
         with self._changed:
             self._stopped = True
-            left = [in_hand.work.message for in_hand in self._hand]
-            self._hand.clear()
+            left = self._let_go()
             self._changed.notify_all()
         self._returns.give_back(left)
         return self._receiver.stop(grace)
@@ -197,14 +219,16 @@ class Intake:
         return None
 
     def _seconds_to_next_look(self) -> float:
-        held = sum(in_hand.size for in_hand in self._hand)
-        full = len(self._hand) >= self._most_tasks or held >= self._most_bytes
+        held = [*self._chosen, *self._hand]
+        full = len(held) >= self._most_tasks
+        full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
         if full or self._was_too_early:
             return _TICK_SECONDS
         would_begin = self._progress.remaining()
         soon = _SOON_SECONDS
-        if self._hand:
+        if held:
             passes = self._sharing.passes_before_another([each.work for each in self._hand])
+            passes += bool(self._chosen)
             would_begin += passes * self._progress.usual() if passes else 0.0
             soon = _VERY_SOON_SECONDS
         return max(would_begin - soon, self._next_look - time.monotonic())
@@ -212,15 +236,28 @@ class Intake:
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
         with self._changed:
-            if not self._hand or self._gpu_waits:
+            held = [*self._chosen, *self._hand]
+            if not held or self._gpu_waits:
                 return
-            if time.monotonic() - self._hand[0].since < _LONGEST_IN_HAND_SECONDS:
+            if time.monotonic() - held[0].since < _LONGEST_IN_HAND_SECONDS:
                 return
-            messages = [in_hand.work.message for in_hand in self._hand]
-            self._hand.clear()
+            messages = self._let_go()
             self._was_too_early = True
         _LOG.info("gave back what cannot begin soon", extra={"messages": len(messages)})
         self._returns.give_back(messages)
+
+    def _choose(self) -> list[_InHand]:
+        """Take from the hand what is drawn in the next pass."""
+        first, *others = (in_hand.work for in_hand in self._hand)
+        works = [first, *self._sharing.company(first, others)]
+        taken = [each for each in self._hand if _is_in(each.work, works)]
+        self._hand = [each for each in self._hand if not _is_in(each.work, works)]
+        return taken
+
+    def _let_go(self) -> list[Received]:
+        messages = [in_hand.work.message for in_hand in (*self._chosen, *self._hand)]
+        self._chosen, self._hand = [], []
+        return messages
 
     def _put(self, work: Work) -> None:
         with self._changed:

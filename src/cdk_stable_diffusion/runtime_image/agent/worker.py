@@ -30,6 +30,9 @@ _READY_SECONDS = 5.0
 _RESTART_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _WARM_UP_STEPS = 2
+_AHEAD_SECONDS = 0.25
+"""How long before the end of a pass the engine is told of the next: some round trips within this
+machine, and so little that nothing which comes meanwhile should go first."""
 
 
 class Worker:
@@ -79,6 +82,7 @@ class Worker:
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
+        self._is_engine_ahead = False
         self._model: ModelInUse | None = None
         self._warm = False
         self._prepared = False
@@ -112,6 +116,9 @@ class Worker:
                 self._put_back(works)
                 break
             self._handle(works)
+            if self._is_engine_ahead and not self._intake.has_chosen:
+                # What it was told of was given back meanwhile.
+                self._engine.prepare(())
         self._deliveries.drain()
 
     def _prepare(self) -> bool:
@@ -228,10 +235,16 @@ class Worker:
     def _draw(self, works: Sequence[Work], model: ModelInUse) -> Sequence[Drawing]:
         generations = [_generation(work, model, self._max_input_pixels) for work in works]
         began = time.monotonic()
+        self._is_engine_ahead = False
         self._progress.begin()
         self._intake.wake()
-        timeout, on_step = self._task_timeout_seconds, self._progress.step
+        timeout = self._task_timeout_seconds
         drawings: tuple[Drawing, ...]
+
+        def on_step(step: int, steps: int) -> None:
+            self._progress.step(step, steps)
+            self._look_ahead(model)
+
         try:
             if len(generations) > 1:
                 drawings = self._engine.generate_together(
@@ -248,6 +261,17 @@ class Worker:
             work.generating_seconds = each * len(generation.seeds)
         self._sharing.measured(works, drawings[0], seconds)
         return drawings
+
+    def _look_ahead(self, model: ModelInUse) -> None:
+        """Give the engine its next work, if the present one is nearly done."""
+        if self._progress.remaining() > _AHEAD_SECONDS:
+            return
+        works = self._intake.choose(model.directory.name)
+        if works:
+            self._engine.prepare(
+                [_generation(each, model, self._max_input_pixels) for each in works]
+            )
+            self._is_engine_ahead = True
 
     def _use(self, name: str) -> ModelInUse:
         """Return a model's files, which stay on the disk until the next model is used."""
