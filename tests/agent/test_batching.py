@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from cdk_stable_diffusion.runtime_image.agent import service
-from cdk_stable_diffusion.runtime_image.agent.engine import Generation
+from cdk_stable_diffusion.contract import TaskMessage
+from cdk_stable_diffusion.contract.keys import RETURNED_PREFIX
+from cdk_stable_diffusion.runtime_image.agent import service, watch
+from cdk_stable_diffusion.runtime_image.agent.engine import EngineCancelled, Generation
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
@@ -24,13 +26,15 @@ QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5)
 
 
 class Gate(FakeEngine):
-    """An engine whose generations named "gate" wait until it is opened."""
+    """An engine whose generations named "gate" wait until it is opened; "hold" until let go."""
 
     def __init__(self) -> None:
         super().__init__(self._wait)
         self.opened = threading.Event()
+        self.let_go = threading.Event()
         self.failures: dict[str, list[TaskFailure]] = {}
         self.in_hand: Callable[[], int] = lambda: 0
+        self.cancelled = False
 
     def generate(self, generation: Generation, **rest: Any) -> Any:
         """Be nearly done at once, as the agent sees it, so that it fetches ahead."""
@@ -42,9 +46,18 @@ class Gate(FakeEngine):
             on_step(1, 1)
         return drawing
 
+    def cancel(self) -> None:
+        """Stop what is held."""
+        self.cancelled = True
+        self.let_go.set()
+
     def _wait(self, generation: Generation) -> None:
         if generation.prompt == "gate":
             assert self.opened.wait(20)
+        if generation.prompt == "hold":
+            assert self.let_go.wait(20)
+            if self.cancelled:
+                raise EngineCancelled
         failures = self.failures.get(generation.prompt)
         if failures:
             raise failures.pop()
@@ -58,13 +71,16 @@ def engine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     engine = Gate()
     agent = Agent(scene.with_settings(batch_tasks=4), engine, scene.clients(), backoff=QUICK)
     engine.in_hand = lambda: len(agent._intake._hand)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.05)
     agent.start()
     yield engine
     agent.shutdown.request(0.5)
     agent.drain(Signals())
 
 
-def _draw_behind_the_gate(scene: Scene, engine: Gate, requests: list[dict[str, Any]]) -> None:
+def _draw_behind_the_gate(
+    scene: Scene, engine: Gate, requests: list[dict[str, Any]]
+) -> list[TaskMessage]:
     """Have the agent draw once, and then hold all of these tasks when it can draw again."""
     engine.opened.clear()
     begun = len(engine.generations)
@@ -73,10 +89,10 @@ def _draw_behind_the_gate(scene: Scene, engine: Gate, requests: list[dict[str, A
     scene.send(prompt="gate")
     wait_until(lambda: len(engine.generations) == begun + 2, "the gate is begun")
     del engine.passes[:]
-    for request in requests:
-        scene.send(**request)
+    tasks = [scene.send(**request) for request in requests]
     wait_until(lambda: engine.in_hand() == len(requests), "all are in hand")
     engine.opened.set()
+    return tasks
 
 
 def test_tasks_in_hand_share_a_pass_and_each_has_its_own_result(scene: Scene, engine: Gate) -> None:
@@ -152,6 +168,30 @@ def test_a_task_that_cannot_be_done_does_not_hurt_its_neighbours(
     assert engine.passes == [3]
 
 
+def test_a_cancelled_task_leaves_the_pass_to_the_others(scene: Scene, engine: Gate) -> None:
+    tasks = _draw_behind_the_gate(scene, engine, [{"prompt": each} for each in ("a", "hold", "c")])
+    (gate,) = scene.wait_for_results(1)
+    scene.cancel(tasks[1])
+    time.sleep(0.5)
+    # The engine was not told to stop, since the others want their pictures.
+    assert not engine.cancelled
+    engine.let_go.set()
+    results = {result.task_id: result.status for result in [gate, *scene.wait_for_results(3)]}
+    assert [results[task.task_id] for task in tasks] == ["succeeded", "cancelled", "succeeded"]
+    assert engine.passes == [3]
+
+
+def test_a_pass_that_nobody_wants_any_more_is_stopped(scene: Scene, engine: Gate) -> None:
+    tasks = _draw_behind_the_gate(scene, engine, [{"prompt": each} for each in ("a", "hold")])
+    scene.wait_for_results(1)
+    for task in tasks:
+        scene.cancel(task)
+    assert [result.status for result in scene.wait_for_results(2)] == ["cancelled"] * 2
+    assert engine.cancelled
+    assert engine.passes == [2]
+    wait_until(lambda: scene.left() == (0, 0), "both messages are deleted")
+
+
 def test_a_lone_task_begins_at_once(scene: Scene, run: Run) -> None:
     run(batch_tasks=8)
     wait_until(ready(scene), "the agent is ready")
@@ -196,16 +236,17 @@ def test_what_was_interrupted_is_alone_the_next_time(scene: Scene, run: Run) -> 
     assert '"together": ' not in log(scene)
 
 
-def test_a_drain_finishes_or_gives_back_every_task_of_a_pass(scene: Scene, run: Run) -> None:
+def test_a_drain_gives_back_every_task_of_a_pass_and_it_costs_no_try(
+    scene: Scene, run: Run
+) -> None:
     agent = run(batch_tasks=4, drain_seconds=1, max_receive_count=1)
     wait_until(ready(scene), "the agent is ready")
-    tasks = [scene.send(prompt="sleep 0.6") for _ in range(2)]
-    scene.wait_for_results(1)
-    tasks += [scene.send(prompt="sleep 4") for _ in range(3)]
-    wait_until(lambda: '"together": 3' in log(scene), "the three are begun")
-    scene.wait_for_results(1)
+    for prompt in ("sleep 0.1", "sleep 2", *["sleep 4"] * 3):
+        scene.send(prompt=prompt)
+    wait_until(lambda: '"together": ' in log(scene), "some are begun together")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(5) == 0
-    assert scene.left() == (3, 0)
-    # It costs none of them a try.
-    assert len([key for key in scene.keys() if key.startswith("returned/")]) == 3
+    waiting, taken = scene.left()
+    assert (waiting >= 2, taken) == (True, 0)
+    assert len(scene.wait_for_results(5 - waiting)) == 5 - waiting
+    assert len([key for key in scene.keys() if key.startswith(RETURNED_PREFIX)]) == waiting

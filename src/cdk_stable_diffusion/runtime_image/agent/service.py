@@ -29,6 +29,7 @@ from .sharing import Sharing
 from .shutdown import Shutdown
 from .signals import Signals
 from .task_queue import TaskQueue
+from .watch import Watch
 from .worker import Worker
 
 _LOG = logging.getLogger(__name__)
@@ -103,6 +104,12 @@ class Agent:
         sharing = Sharing(
             most_tasks=batch_tasks, task_timeout_seconds=environment.task_timeout_seconds
         )
+        self._watch = Watch(
+            outputs=outputs,
+            leases=self._leases,
+            stop_engine=engine.cancel,
+            runtime_name=environment.runtime_name,
+        )
         self._intake = Intake(
             receiver=Receiver(
                 self._queue,
@@ -121,6 +128,7 @@ class Agent:
             retrier=retrier,
             progress=progress,
             sharing=sharing,
+            watch=self._watch,
             most_tasks=environment.prefetch_tasks,
             most_bytes=environment.prefetch_bytes,
         )
@@ -129,6 +137,7 @@ class Agent:
             engine=engine,
             models=models,
             progress=progress,
+            watch=self._watch,
             endings=endings,
             deliveries=deliveries,
             retrier=retrier,
@@ -147,6 +156,7 @@ class Agent:
     def start(self) -> None:
         """Start the loops."""
         self._leases.start()
+        self._watch.start()
         self._intake.start()
         self.worker.start()
 
@@ -196,6 +206,7 @@ class Agent:
         # Before the engine ends, because its end makes the worker let go of its task.
         self._returns.give_back(self._leases.held())
         self._leases.stop()
+        self._watch.stop()
         self._engine.close()
         self.worker.join(_LAST_WORDS_SECONDS)
 

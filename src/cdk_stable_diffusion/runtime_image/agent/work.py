@@ -27,6 +27,9 @@ class Work:
         generating_seconds: Generating; of a pass that several tasks shared, the part of this
             one's pictures.
         delivering_seconds: Encoding and storing.
+        step: Denoising steps that are done.
+        steps: Denoising steps in all, once the first is done.
+        cancelled: Whether its client wants it no more.
     """
 
     message: Received
@@ -38,6 +41,9 @@ class Work:
     loading_seconds: float = 0.0
     generating_seconds: float = 0.0
     delivering_seconds: float = 0.0
+    step: int = 0
+    steps: int | None = None
+    cancelled: bool = False
 
     def begin(self) -> None:
         """Begin it, now."""

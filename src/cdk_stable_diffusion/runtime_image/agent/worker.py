@@ -20,6 +20,7 @@ from .progress import Progress
 from .retry import Retrier
 from .sharing import Sharing
 from .shutdown import Shutdown
+from .watch import Watch
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Worker:
         engine: Engine,
         models: Models,
         progress: Progress,
+        watch: Watch,
         endings: Endings,
         deliveries: DeliveryPool,
         retrier: Retrier,
@@ -61,6 +63,7 @@ class Worker:
             engine: What makes pictures.
             models: The models.
             progress: Told how far the GPU is.
+            watch: Stops a task that its client wants no more.
             endings: How tasks end.
             deliveries: Where endings run.
             retrier: How to try again.
@@ -74,6 +77,7 @@ class Worker:
         self._engine = engine
         self._models = models
         self._progress = progress
+        self._watch = watch
         self._endings = endings
         self._deliveries = deliveries
         self._retrier = retrier
@@ -172,25 +176,39 @@ class Worker:
 
     def _handle(self, works: Sequence[Work]) -> bool:
         """Do tasks in one pass, and tell whether that went well."""
-        try:
-            model = self._begin(works)
-        except Exception as error:
-            # What has to do with the model alone fails alike for all that ask for it.
-            self._fail(works, error)
-            return False
-        try:
-            drawings = self._draw(works, model)
-        except Exception as error:
-            if len(works) == 1:
+        with self._watch.running(*works):
+            works = self._without_cancelled(works)
+            if not works:
+                return False
+            try:
+                model = self._begin(works)
+            except Exception as error:
+                # What has to do with the model alone fails alike for all that ask for it.
                 self._fail(works, error)
-            else:
-                self._handle_each_alone(works, error)
-            return False
+                return False
+            # Loading may have taken long.
+            works = self._without_cancelled(works)
+            try:
+                drawings = self._draw(works, model) if works else ()
+            except Exception as error:
+                if len(works) == 1 or all(work.cancelled for work in works):
+                    self._fail(works, error)
+                else:
+                    self._handle_each_alone(works, error)
+                return False
         for work, drawing in zip(works, drawings, strict=True):
-            self._deliveries.submit(
-                partial(self._endings.succeed, work, drawing, model.directory.digest)
-            )
-        return True
+            if work.cancelled and len(works) > 1:
+                # The pass went on for the others.
+                self._deliveries.submit(partial(self._endings.cancel, work))
+            else:
+                digest = model.directory.digest
+                self._deliveries.submit(partial(self._endings.succeed, work, drawing, digest))
+        return bool(works)
+
+    def _without_cancelled(self, works: Sequence[Work]) -> Sequence[Work]:
+        """End those that their clients want no more, and return the others."""
+        self._fail([work for work in works if work.cancelled], EngineCancelled())
+        return [work for work in works if not work.cancelled]
 
     def _handle_each_alone(self, works: Sequence[Work], error: Exception) -> None:
         """Find out whom a failed pass was up to. It costs none of its tasks a try."""
@@ -214,7 +232,12 @@ class Worker:
 
     def _fail(self, works: Sequence[Work], error: Exception) -> None:
         for work in works:
-            self._deliveries.submit(partial(self._endings.fail, work, _failure_of(work, error)))
+            failure = _failure_of(work, error)
+            if work.cancelled and failure.transient:
+                # Another try is what its client does not want.
+                self._deliveries.submit(partial(self._endings.cancel, work))
+            else:
+                self._deliveries.submit(partial(self._endings.fail, work, failure))
 
     def _begin(self, works: Sequence[Work]) -> ModelInUse:
         """Bring the engine to where it can draw for tasks, which are all of one model."""
@@ -232,16 +255,18 @@ class Worker:
                 work.loading_seconds = time.monotonic() - began
         return model
 
-    def _draw(self, works: Sequence[Work], model: ModelInUse) -> Sequence[Drawing]:
+    def _draw(self, works: Sequence[Work], model: ModelInUse) -> tuple[Drawing, ...]:
         generations = [_generation(work, model, self._max_input_pixels) for work in works]
+        pictures = sum(len(generation.seeds) for generation in generations)
+        timeout = self._task_timeout_seconds
         began = time.monotonic()
         self._is_engine_ahead = False
         self._progress.begin()
         self._intake.wake()
-        timeout = self._task_timeout_seconds
-        drawings: tuple[Drawing, ...]
 
         def on_step(step: int, steps: int) -> None:
+            for work in works:
+                work.step, work.steps = step, steps
             self._progress.step(step, steps)
             self._look_ahead(model)
 
@@ -255,10 +280,9 @@ class Worker:
                 drawings = (drawing,)
         finally:
             self._progress.end()
-        seconds = time.monotonic() - began
-        each = seconds / sum(len(generation.seeds) for generation in generations)
-        for work, generation in zip(works, generations, strict=True):
-            work.generating_seconds = each * len(generation.seeds)
+            seconds = time.monotonic() - began
+            for work, generation in zip(works, generations, strict=True):
+                work.generating_seconds = seconds * len(generation.seeds) / pictures
         self._sharing.measured(works, drawings[0], seconds)
         return drawings
 
@@ -291,7 +315,7 @@ def _failure_of(work: Work, error: Exception) -> TaskFailure:
     if isinstance(error, TaskFailure):
         return error
     if isinstance(error, EngineCancelled):
-        return TaskFailure("generation-failed", "was cancelled", transient=True)
+        return TaskFailure("generation-failed", "was interrupted", transient=True)
     _LOG.error("could not do a task", exc_info=error, extra=work.log_fields())
     return TaskFailure("generation-failed", f"{type(error).__name__}: {error}", transient=True)
 
