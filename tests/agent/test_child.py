@@ -67,8 +67,17 @@ def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
     )
     assert [picture.seed for picture in drawing.pictures] == [4, 5]
     assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.pictures)
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert (steps[0], steps[-1]) == ((1, 4), (4, 4))
     assert engine.health().model == "d"
+
+
+def test_quick_steps_are_told_now_and_then(engine: ChildEngine) -> None:
+    steps: list[int] = []
+    engine.generate(_draw("sleep 1"), timeout=5, on_step=lambda step, _: steps.append(step))
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (1, 20)
+    # Each takes 50 ms.
+    assert 4 <= len(steps) <= 12
 
 
 def test_it_draws_for_several_tasks(engine: ChildEngine) -> None:

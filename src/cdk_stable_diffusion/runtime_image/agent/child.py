@@ -41,6 +41,7 @@ ENGINE_COMMAND = (sys.executable, "-m", "cdk_stable_diffusion.runtime_image.engi
 _LONGEST_PAUSE_SECONDS = 30.0
 _GOODBYE_SECONDS = 1.0
 _IMPORT_SECONDS = 300.0
+_STEP_SECONDS = 0.1
 # A picture fits, so that the GPU need not wait until the agent has read it; and so do the longest
 # prompts of many tasks, so that the agent need not wait for an engine that hangs.
 _PIPE_BYTES = 1 << 20
@@ -140,7 +141,7 @@ class ChildEngine:
         Args:
             generation: What to draw.
             timeout: Most seconds that it may take; then the child is replaced.
-            on_step: Called after each step.
+            on_step: Called after steps: the first, the last, and others every tenth of a second.
 
         Returns:
             The pictures.
@@ -163,7 +164,7 @@ class ChildEngine:
         Args:
             generations: What to draw; they differ in prompts, seeds and number of pictures alone.
             timeout: Most seconds that it may take; then the child is replaced.
-            on_step: Called after each step.
+            on_step: Called after steps: the first, the last, and others every tenth of a second.
 
         Returns:
             The pictures of each.
@@ -369,6 +370,7 @@ class _Child:
         self._changed = threading.Event()
         self._writer = FrameWriter(to_engine)
         self._ended = threading.Event()
+        self._last_step = 0.0
         threading.Thread(
             target=self._read, args=(FrameReader(from_engine),), name="engine-reader", daemon=True
         ).start()
@@ -414,13 +416,28 @@ class _Child:
             return f"by signal {signal.Signals(-status).name}"
         return f"with exit status {status}"
 
+    def _comes_too_soon(self, header: dict[str, Any]) -> bool:
+        """Tell whether a frame says what nobody needs to hear so soon after the last time.
+
+        To wake a thread for each of the quick steps of a small picture takes longer than what
+        that thread does with them.
+        """
+        if header.get("event") != "step":
+            return False
+        now = time.monotonic()
+        is_between = 1 < header["step"] < header["steps"]
+        if is_between and now - self._last_step < _STEP_SECONDS:
+            return True
+        self._last_step = now
+        return False
+
     def _read(self, reader: FrameReader) -> None:
         try:
             while (frame := reader.read()) is not None:
                 if frame.header.get("event") == "ready":
                     self.ready.set()
                     self._changed.set()
-                else:
+                elif not self._comes_too_soon(frame.header):
                     self.frames.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("engine's pipe: %s", error)
