@@ -231,15 +231,6 @@ def test_a_failure_stands_unless_it_asks_for_another_try(
     wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
 
 
-def test_looks_that_fail_do_no_harm(scene: Scene, start: Start) -> None:
-    engine = start(clients=spoilt(scene, "HeadObject", fail))
-    engine.steps = 20
-    task = scene.send()
-    scene.cancel(task)
-    (result,) = scene.wait_for_results(1)
-    assert (result.status, result.attempt) == ("succeeded", 1)
-
-
 def test_a_look_that_hangs_does_no_harm(
     scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,37 +307,6 @@ def test_a_task_that_takes_long_tells_how_far_it_is(
     assert first.updated_at is not None and second.updated_at is not None
     assert first.started_at == second.started_at
     assert first.updated_at < second.updated_at
-
-
-def test_a_task_that_is_short_says_nothing(scene: Scene, start: Start) -> None:
-    start()
-    task = scene.send()
-    scene.wait_for_results(1)
-    assert scene.keys() == [f"{task.task_id}/00.png", f"{task.task_id}/result.json"]
-
-
-@pytest.mark.parametrize("way", ["fails", "hangs"])
-def test_a_report_that_cannot_be_written_does_no_harm(
-    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    monkeypatch.setattr(watch, "REPORT_EVERY", timedelta(seconds=0.1))
-    hangs = threading.Event()
-
-    def spoil(params: dict[str, Any], **_: Any) -> None:
-        if params["Key"].endswith("progress.json"):
-            hangs.wait(20) if way == "hangs" else fail()
-
-    clients = scene.clients()
-    clients.s3.meta.events.register("provide-client-params.s3.PutObject", spoil)
-    engine = start(clients=clients)
-    engine.steps = 30
-    try:
-        for _ in range(2):
-            scene.send()
-            (result,) = scene.wait_for_results(1, seconds=10)
-            assert (result.status, result.attempt) == ("succeeded", 1)
-    finally:
-        hangs.set()
 
 
 # The watch by itself
