@@ -1,9 +1,9 @@
 """PNG files of pictures, quicker than by a library.
 
 Pillow tries five filters for each row, one pixel after the other, which takes several times as long
-as the compression. For what looks like a photograph the average of left and above does about as well
-(files were 3 % smaller to 7 % larger), and is a few operations on the whole picture: a third to a
-half of the time in all.
+as the compression. For what looks like a photograph the average of left and above does about as
+well (files were 3 % smaller to 7 % larger), and is a few operations on the whole picture: a third
+to a half of the time in all.
 """
 
 from __future__ import annotations
