@@ -131,7 +131,7 @@ def _draw(engine: ChildEngine, tasks: Sequence[Generation], size: int) -> Drawn:
             if size > 1
             else [engine.generate(some[0], timeout=_TIMEOUT_SECONDS)]
         )
-        pictures += [picture for drawing in drawings for picture in drawing.pictures]
+        pictures += [picture for drawing in drawings for picture in drawing.rasters]
     return Drawn(seconds=_cpu_seconds(engine) - began, pictures=tuple(pictures))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .batching import Batching
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
+from .engine import Engine
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -20,6 +21,7 @@ __all__ = [
     "DisruptionBudget",
     "DisruptionReason",
     "DisruptionWindow",
+    "Engine",
     "GpuNodes",
     "ImageCache",
     "ImageStart",
