@@ -67,7 +67,7 @@ def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
         _draw("sleep 0.2", seeds=(4, 5)), timeout=5, on_step=lambda *step: steps.append(step)
     )
     assert [picture.seed for picture in drawing.pictures] == [4, 5]
-    assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.pictures)
+    assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.rasters)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert engine.health().model == "d"
 

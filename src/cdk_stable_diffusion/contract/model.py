@@ -21,9 +21,12 @@ from .message import VERSION_FIELD
 from .result import SHA256_FIELD, ObjectField
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
+from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
 
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
+
+NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
@@ -158,13 +161,14 @@ class ModelManifest:
         """Make the manifest of a model's directory.
 
         Args:
-            directory: A directory as diffusers' ``save_pretrained`` writes it, with an optional
+            directory: A directory as diffusers' ``save_pretrained`` writes it, one with a single
+                checkpoint, or one with a ComfyUI workflow; in each, an optional
                 ``generation_defaults.json``.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is not a pipeline's, a file has a name that the
-                manifest cannot hold, the model's name is not allowed, or the defaults are wrong.
+            InvalidModel: If the directory is not a model's, a file has a name that the manifest
+                cannot hold, the model's name is not allowed, or the defaults are wrong.
         """
         paths, defaults = check_directory(directory, name)
         files = (
@@ -192,9 +196,9 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     manifest = directory / MODEL_MANIFEST_NAME
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-    if not (directory / "model_index.json").is_file():
-        faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
     names = [path.relative_to(directory).as_posix() for path in paths]
+    if not is_model(names):
+        faults.append(Fault("", f"{directory} has {NO_MODEL}"))
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -202,11 +206,27 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     ]
     if faults:
         raise InvalidModel("model directory", faults)
+    if WORKFLOW_NAME in names:
+        try:
+            Workflow.read(directory)
+        except InvalidWorkflow as error:
+            raise InvalidModel("model directory", error.faults) from None
     defaults = GenerationDefaults()
     if DEFAULTS_NAME in names:
         text = (directory / DEFAULTS_NAME).read_text("utf-8")
         defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
     return paths, defaults
+
+
+def is_model(paths: Iterable[str]) -> bool:
+    """Tell whether files make a model: a pipeline, a checkpoint alone, or a ComfyUI workflow.
+
+    Args:
+        paths: Paths inside the model's directory.
+    """
+    top = [path for path in paths if "/" not in path]
+    checkpoints = [path for path in top if path.endswith(".safetensors")]
+    return "model_index.json" in top or WORKFLOW_NAME in top or len(checkpoints) == 1
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:

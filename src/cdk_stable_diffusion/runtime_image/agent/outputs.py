@@ -75,7 +75,8 @@ class Outputs:
             Its key, and the file that stands.
         """
         request = task.request
-        key = image_key(request.output_prefix, task.task_id, index, request.output_format)
+        kind = content_type.rpartition("/")[2]
+        key = image_key(request.output_prefix, task.task_id, index, kind)
         try:
             self._s3.put_object(
                 Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, IfNoneMatch="*"

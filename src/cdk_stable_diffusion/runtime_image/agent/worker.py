@@ -164,7 +164,13 @@ class Worker:
             guidance_scale=defaults.guidance_scale,
             scheduler=defaults.scheduler,
         )
-        self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        try:
+            self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        except TaskFailure as failure:
+            if failure.code != "unsupported-request":
+                raise
+            # A model that draws only from an image, say: its first task warms it up.
+            _LOG.info("not warmed up: %s", failure)
 
     def _handle(self, work: Work) -> None:
         try:
