@@ -34,6 +34,7 @@ class FakeEngine:
         self.warm_ups = 0
         self.closed = threading.Event()
         self.on_load: Callable[[ModelDirectory], None] | None = None
+        self.on_warm_up: Callable[[], None] | None = None
         self._model: str | None = None
 
     def start(self) -> None:
@@ -56,6 +57,8 @@ class FakeEngine:
         """Draw one colour a seed."""
         if generation.prompt == "warm-up":
             self.warm_ups += 1
+            if self.on_warm_up is not None:
+                self.on_warm_up()
         else:
             self.generations.append(generation)
             if self.action is not None:

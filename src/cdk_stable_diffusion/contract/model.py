@@ -30,8 +30,10 @@ _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
 
-DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler")
+DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler", "clip_skip")
 """The fields of a request for which a model can have values of its own."""
+
+_LATER_DEFAULTS = frozenset({"clip_skip"})
 
 DEFAULT_FIELDS: tuple[Field, ...] = tuple(
     replace(
@@ -93,6 +95,7 @@ class GenerationDefaults:
     width: int | None = None
     height: int | None = None
     scheduler: str | None = None
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,12 @@ class ModelManifest:
     def to_json(self) -> str:
         """Return the manifest as JSON."""
         values = asdict(self)
+        # Left out where they are not used, so that agents of before know the rest still.
+        values["defaults"] = {
+            name: value
+            for name, value in values["defaults"].items()
+            if value is not None or name not in _LATER_DEFAULTS
+        }
         return strict_json.dumps({**values, "files": list(values["files"])})
 
     @classmethod

@@ -105,6 +105,12 @@ PARAMETER_FIELDS: tuple[Field, ...] = (
         maximum=limits.MAX_SCALE,
         multiple_of=limits.SCALE_MULTIPLE,
     ),
+    Integer(
+        "clip_skip",
+        "Which layer of the text encoder was read, where the request said so.",
+        minimum=limits.MIN_CLIP_SKIP,
+        maximum=limits.MAX_CLIP_SKIP,
+    ),
 )
 
 ERROR_FIELDS: tuple[Field, ...] = (
@@ -209,6 +215,7 @@ class Parameters:
     scheduler: str | None = None
     strength: float | None = None
     scale: int | None = None
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
@@ -309,7 +316,7 @@ class ResultMessage:
         }
 
 
-_LATER_PARAMETERS = frozenset({"strength", "scale"})
+_LATER_PARAMETERS = frozenset({"strength", "scale", "clip_skip"})
 
 
 def _parameters(value: dict[str, Any] | None) -> Parameters | None:

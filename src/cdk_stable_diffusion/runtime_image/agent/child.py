@@ -157,6 +157,7 @@ class ChildEngine:
             "scale": generation.scale,
             "max_input_pixels": generation.max_input_pixels,
             "inputs": {name: len(data) for name, data in generation.inputs.items()},
+            "clip_skip": generation.clip_skip,
         }
         pictures: list[Raster] = []
         for frame in self._run(header, timeout, b"".join(generation.inputs.values())):

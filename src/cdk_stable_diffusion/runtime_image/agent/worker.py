@@ -155,8 +155,15 @@ class Worker:
             steps=_WARM_UP_STEPS,
             guidance_scale=defaults.guidance_scale,
             scheduler=defaults.scheduler,
+            clip_skip=defaults.clip_skip,
         )
-        self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        try:
+            self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        except TaskFailure as failure:
+            # An upscaler draws from no prompt alone; its first task must warm it up.
+            if failure.transient or failure.code != "unsupported-request":
+                raise
+            _LOG.info("no warm-up: %s", failure)
 
     def _handle(self, work: Work) -> None:
         try:
@@ -237,4 +244,5 @@ def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generat
         strength=request.strength,
         scale=request.scale,
         max_input_pixels=max_input_pixels,
+        clip_skip=request.clip_skip or defaults.clip_skip,
     )

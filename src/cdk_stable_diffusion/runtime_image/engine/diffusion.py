@@ -13,17 +13,18 @@ import torch
 
 from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
+from .clip_skip import skipped_layers
 from .failure import BrokenDevice, Cancelled, EngineFailure
 from .input_pictures import decode_mask, decode_picture, fitted
 from .model_directory import checked_pipeline_class, variant_of
-from .pipeline_classes import pipeline_for
+from .model_kind import ModelKind, kind_of
+from .model_upscaling import upscale_by_model
+from .pipeline_classes import half_precision, pipeline_for, upscaler_scale
 from .schedulers import make_scheduler
 from .upscaling import upscale
 
 OnStep = Callable[[int, int], None]
 
-USUAL_STEPS = 25
-USUAL_GUIDANCE_SCALE = 7.5
 USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
 
 
@@ -45,6 +46,7 @@ class Order:
     strength: float | None = None
     scale: int | None = None
     max_input_pixels: int = limits.MAX_INPUT_PIXELS
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,9 @@ class Diffusion:
     def __init__(self) -> None:
         """Choose the device: CUDA where there is one."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Half precision is very slow on a CPU.
-        self._dtype = torch.float16 if self.device == "cuda" else torch.float32
         self._pipeline: Any = None
         self._own_scheduler: Any = None
+        self._kind: ModelKind | None = None
         # By task type; they share the pipeline's parts, and so take no memory of their own.
         self._others: dict[str, Any] = {}
 
@@ -92,7 +93,8 @@ class Diffusion:
             chosen = checked_pipeline_class(directory)
             pipeline = chosen.from_pretrained(
                 str(directory),
-                dtype=self._dtype,
+                # Half precision is very slow on a CPU.
+                dtype=half_precision(chosen) if self.device == "cuda" else torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
                 variant=variant_of(directory),
@@ -108,6 +110,8 @@ class Diffusion:
             ) from error
         self._pipeline.set_progress_bar_config(disable=True)
         self._own_scheduler = self._pipeline.scheduler
+        if upscaler_scale(self._pipeline) is None:
+            self._kind = kind_of(self._pipeline)
 
     def draw(
         self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
@@ -126,13 +130,12 @@ class Diffusion:
             EngineFailure: If that is impossible.
             Cancelled: If it was cancelled.
         """
-        if order.task_type == UPSCALE:
-            return _upscaled(order)
-        if self._pipeline is None:
-            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
-        inputs = _decoded(order)
-        parameters = self._parameters(order, inputs)
         try:
+            if order.task_type == UPSCALE:
+                return self._upscaled(order, on_step, cancelled)
+            self._pipeline_for(order.task_type)
+            inputs = _decoded(order)
+            parameters = self._parameters(order, inputs)
             images = self._images(order, inputs, parameters, on_step, cancelled)
         except (Cancelled, EngineFailure):
             raise
@@ -148,20 +151,21 @@ class Diffusion:
         return pictures, parameters
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
-        factor = max(self._pipeline.vae_scale_factor, limits.SIDE_MULTIPLE_PIXELS)
-        columns, rows = self._own_size() if inputs is None else inputs.image.size
+        kind = self._kind or kind_of(self._pipeline)
+        factor = kind.size_multiple
+        columns, rows = kind.own_size if inputs is None else inputs.image.size
         if inputs is not None:
             columns, rows = columns // factor * factor, rows // factor * factor
         parameters: dict[str, Any] = {
             "width": order.width or columns,
             "height": order.height or rows,
-            "steps": order.steps or USUAL_STEPS,
-            "guidance_scale": (
-                USUAL_GUIDANCE_SCALE if order.guidance_scale is None else order.guidance_scale
-            ),
+            "steps": order.steps or kind.steps,
+            "guidance_scale": kind.guidance(order.guidance_scale),
             "seed": order.seeds[0],
             "scheduler": order.scheduler,
         }
+        if order.clip_skip is not None:
+            parameters["clip_skip"] = order.clip_skip
         for side in ("width", "height"):
             if parameters[side] % factor:
                 raise EngineFailure(
@@ -173,13 +177,6 @@ class Diffusion:
             usual = USUAL_STRENGTHS[order.task_type]
             parameters["strength"] = usual if order.strength is None else order.strength
         return parameters
-
-    def _own_size(self) -> tuple[int, int]:
-        """Return the width and height that the model was made for."""
-        factor = self._pipeline.vae_scale_factor
-        sample_size = self._pipeline.unet.config.sample_size
-        rows, columns = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
-        return columns * factor, rows * factor
 
     def _images(
         self,
@@ -204,13 +201,16 @@ class Diffusion:
         if inputs is not None:
             inputs = _fitted(inputs, size)
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
-        if order.task_type != IMAGE_TO_IMAGE:
-            # Image-to-image takes its size from the picture.
+        kind = self._kind or kind_of(self._pipeline)
+        arguments = kind.arguments_for(order.negative_prompt)
+        if (skipped := skipped_layers(self._pipeline, order.clip_skip)) is not None:
+            arguments["clip_skip"] = skipped
+        if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
+            # Other image-to-image takes its size from the picture.
             pictures["width"], pictures["height"] = size
         with torch.inference_mode():
             result = pipeline(
                 prompt=order.prompt,
-                negative_prompt=order.negative_prompt or None,
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
                 num_images_per_prompt=len(order.seeds),
@@ -219,6 +219,7 @@ class Diffusion:
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in order.seeds],
                 output_type="np",
                 callback_on_step_end=after_step,
+                **arguments,
                 **pictures,
             )
         images = numpy.asarray(result.images)
@@ -229,17 +230,61 @@ class Diffusion:
         return (images * 255).round().astype("uint8")
 
     def _pipeline_for(self, task_type: str) -> Any:
-        if task_type == TEXT_TO_IMAGE:
-            return self._pipeline
+        if self._pipeline is None:
+            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
         if task_type not in self._others:
             other = pipeline_for(self._pipeline, task_type)
             other.set_progress_bar_config(disable=True)
             self._others[task_type] = other
         return self._others[task_type]
 
+    def _upscaled(
+        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> tuple[list[Picture], dict[str, Any]]:
+        image = _decoded_image(order)
+        if order.scale is None:
+            raise EngineFailure("unsupported-request", "scale is missing")
+
+        def after_step(step: int, steps: int) -> None:
+            if cancelled():
+                raise Cancelled
+            on_step(step, steps)
+
+        drawn: dict[str, Any] = {"steps": None, "guidance_scale": None}
+        if upscaler_scale(self._pipeline) is None:
+            if order.prompt or order.negative_prompt:
+                raise EngineFailure(
+                    "unsupported-request",
+                    "the model is no upscaler, so that upscale draws nothing and takes no prompt",
+                )
+            larger = upscale(image, order.scale)
+        else:
+            self._pipeline.scheduler = make_scheduler(self._own_scheduler, None)
+            larger, drawn = upscale_by_model(
+                self._pipeline,
+                image,
+                prompt=order.prompt,
+                negative_prompt=order.negative_prompt,
+                seed=order.seeds[0],
+                steps=order.steps,
+                guidance_scale=order.guidance_scale,
+                scale=order.scale,
+                after_step=after_step,
+            )
+        parameters = {
+            "width": larger.width,
+            "height": larger.height,
+            **drawn,
+            "seed": order.seeds[0],
+            "scheduler": None,
+            "scale": order.scale,
+        }
+        return [Picture(larger.width, larger.height, order.seeds[0], larger.tobytes())], parameters
+
     def _unload(self) -> None:
         self._pipeline = None
         self._own_scheduler = None
+        self._kind = None
         self._others = {}
         gc.collect()
         if self.device == "cuda":
@@ -314,23 +359,6 @@ def _with_what_is_kept(images: Any, inputs: _Inputs) -> Any:
     own = numpy.asarray(inputs.image, "float64") / 255
     share = numpy.asarray(inputs.mask, "float64")[..., None] / 255
     return images * share + own * (1 - share)
-
-
-def _upscaled(order: Order) -> tuple[list[Picture], dict[str, Any]]:
-    image = _decoded_image(order)
-    if order.scale is None:
-        raise EngineFailure("unsupported-request", "scale is missing")
-    larger = upscale(image, order.scale)
-    parameters = {
-        "width": larger.width,
-        "height": larger.height,
-        "steps": None,
-        "guidance_scale": None,
-        "seed": order.seeds[0],
-        "scheduler": None,
-        "scale": order.scale,
-    }
-    return [Picture(larger.width, larger.height, order.seeds[0], larger.tobytes())], parameters
 
 
 def _raise_device_errors(error: Exception) -> None:

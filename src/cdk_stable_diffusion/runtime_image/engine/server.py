@@ -159,7 +159,7 @@ class Server:
         )
 
 
-_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels")
+_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels", "clip_skip")
 
 
 def _additions(header: dict[str, Any], payload: bytes) -> dict[str, Any]:
