@@ -219,7 +219,14 @@ _SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"diffusion_pytorch_model\.bin is refused",
     ),
     "code": (lambda model: (model / "pipeline.py").write_text("boom"), r"pipeline\.py is refused"),
-    "no index": (lambda model: (model / "model_index.json").unlink(), "cannot be read"),
+    "no index": (
+        lambda model: (model / "model_index.json").unlink(),
+        r"model_index\.json is missing, .* not one \.safetensors file at the top",
+    ),
+    "index is no JSON": (
+        lambda model: (model / "model_index.json").write_text("{"),
+        "cannot be read",
+    ),
     "index is no object": (
         lambda model: (model / "model_index.json").write_text("[]"),
         "not an object",

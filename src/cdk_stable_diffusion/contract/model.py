@@ -27,6 +27,14 @@ DEFAULTS_NAME = "generation_defaults.json"
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
+_WEIGHTS_SUFFIX = ".safetensors"
+
+_PICKLES = (b"PK\x03\x04", b"\x80")
+"""How torch's files begin: an archive of pickles, or a pickle."""
+
+PIPELINE_INDEX_NAME = "model_index.json"
+"""File that tells a diffusers directory."""
+
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
 
@@ -167,13 +175,14 @@ class ModelManifest:
         """Make the manifest of a model's directory.
 
         Args:
-            directory: A directory as diffusers' ``save_pretrained`` writes it, with an optional
-                ``generation_defaults.json``.
+            directory: A directory as diffusers' ``save_pretrained`` writes it, or one with a
+                single-file checkpoint; with an optional ``generation_defaults.json``.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is not a pipeline's, a file has a name that the
-                manifest cannot hold, the model's name is not allowed, or the defaults are wrong.
+            InvalidModel: If the directory holds no model, or a file that can run code or has a
+                name that the manifest cannot hold, the model's name is not allowed, or the
+                defaults are wrong.
         """
         paths, defaults = check_directory(directory, name)
         files = (
@@ -201,9 +210,11 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     manifest = directory / MODEL_MANIFEST_NAME
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-    if not (directory / "model_index.json").is_file():
-        faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
     names = [path.relative_to(directory).as_posix() for path in paths]
+    refused = code_faults(names) + _disguise_faults(directory, names)
+    # Whoever brings a pickle alone need not be told that it is no other model, either.
+    refused = refused or format_faults(names)
+    faults += [Fault("/files", detail) for detail in refused]
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -232,6 +243,52 @@ def code_faults(paths: Iterable[str]) -> list[str]:
         for path in paths
         if path.lower().endswith(_CODE_SUFFIXES)
     ]
+
+
+def checkpoint_name(paths: Iterable[str]) -> str | None:
+    """Return which file of a model is its single-file checkpoint.
+
+    Args:
+        paths: Paths inside the model's directory.
+
+    Returns:
+        The one .safetensors file at the top of a directory that is no pipeline's; None if it is a
+        pipeline's, or there is none, or more than one.
+    """
+    at_the_top = {path for path in paths if "/" not in path}
+    found = [path for path in at_the_top if path.lower().endswith(_WEIGHTS_SUFFIX)]
+    return found[0] if PIPELINE_INDEX_NAME not in at_the_top and len(found) == 1 else None
+
+
+def format_faults(paths: Iterable[str]) -> list[str]:
+    """Say why files are no model.
+
+    Args:
+        paths: Paths inside the model's directory.
+
+    Returns:
+        One sentence, or none if they are one.
+    """
+    paths = list(paths)
+    if PIPELINE_INDEX_NAME in paths or checkpoint_name(paths) is not None:
+        return []
+    return [
+        f"{PIPELINE_INDEX_NAME} is missing, so that it is no diffusers directory, and there is "
+        f"not one {_WEIGHTS_SUFFIX} file at the top, which could be a single-file checkpoint"
+    ]
+
+
+def _disguise_faults(directory: Path, names: Iterable[str]) -> list[str]:
+    """Say which .safetensors files are pickles that were given the name."""
+    faults = []
+    for name in names:
+        if name.lower().endswith(_WEIGHTS_SUFFIX):
+            with (directory / name).open("rb") as file:
+                start = file.read(9)
+            # Behind the length of its header, a safetensors file has an object.
+            if start[8:] != b"{" and start.startswith(_PICKLES):
+                faults.append(f"{name} is refused: it is a pickle, which can run code, in disguise")
+    return faults
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...contract import InvalidModel, ModelManifest
-from ...contract.model import code_faults
+from ...contract.model import code_faults, format_faults
 from .failure import TaskFailure
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -37,7 +37,6 @@ def _check(manifest: ModelManifest, model: str) -> None:
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):
         faults.append("a path occurs twice")
-    if "model_index.json" not in paths:
-        faults.append("model_index.json is missing: not a diffusers pipeline")
+    faults += [] if faults else format_faults(paths)
     if faults:
         raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

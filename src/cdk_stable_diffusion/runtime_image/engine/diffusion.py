@@ -16,10 +16,10 @@ from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPS
 from .clip_skip import skipped_layers
 from .failure import BrokenDevice, Cancelled, EngineFailure
 from .input_pictures import decode_mask, decode_picture, fitted
-from .model_directory import checked_pipeline_class, variant_of
+from .loading import load_pipeline
 from .model_kind import ModelKind, kind_of
 from .model_upscaling import upscale_by_model
-from .pipeline_classes import half_precision, pipeline_for, upscaler_scale
+from .pipeline_classes import pipeline_for, upscaler_scale
 from .schedulers import make_scheduler
 from .upscaling import upscale
 
@@ -83,22 +83,15 @@ class Diffusion:
         """Load a model in place of the one that is held.
 
         Args:
-            directory: A diffusers pipeline's directory with safetensors weights.
+            directory: A diffusers directory, or one with a single-file checkpoint.
 
         Raises:
             EngineFailure: If it cannot be loaded.
         """
         self._unload()
         try:
-            chosen = checked_pipeline_class(directory)
-            pipeline = chosen.from_pretrained(
-                str(directory),
-                # Half precision is very slow on a CPU.
-                dtype=half_precision(chosen) if self.device == "cuda" else torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                variant=variant_of(directory),
-            )
+            # Half precision is very slow on a CPU.
+            pipeline = load_pipeline(directory, in_half=self.device == "cuda")
             self._pipeline = pipeline.to(self.device)
         except EngineFailure:
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 from .failure import EngineFailure
@@ -68,6 +70,34 @@ def make_scheduler(own: Any, name: str | None) -> Any:
     chosen = getattr(diffusers, class_name)
     _check(own, name, chosen)
     return chosen.from_config(own.config, **{**_taken(chosen, _SPACINGS), **settings})
+
+
+def scheduler_from(directory: Path) -> Any:
+    """Return the scheduler that a folder's configuration describes.
+
+    Args:
+        directory: Holds ``scheduler_config.json``.
+
+    Raises:
+        EngineFailure: If it is of a class that is not on the list.
+    """
+    import diffusers
+
+    try:
+        config = json.loads((directory / "scheduler_config.json").read_text("utf-8"))
+        class_name = config["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineFailure(
+            "model-invalid", f"scheduler/scheduler_config.json cannot be read: {error}"
+        ) from None
+    known = sorted({name for name, _ in _CLASSES.values()})
+    if class_name not in known:
+        raise EngineFailure(
+            "model-invalid",
+            f"scheduler class {str(class_name)[:64]!r} is not supported; supported: "
+            f"{', '.join(known)}",
+        )
+    return getattr(diffusers, class_name).from_config(config)
 
 
 def is_flow_matching(own: Any) -> bool:
