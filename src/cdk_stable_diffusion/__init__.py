@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from .runtime import DisruptionBudget as DisruptionBudget
     from .runtime import DisruptionReason as DisruptionReason
     from .runtime import DisruptionWindow as DisruptionWindow
+    from .runtime import Finishing as Finishing
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageCache as ImageCache
     from .runtime import ImageStart as ImageStart
     from .runtime import Model as Model
     from .runtime import RuntimeImage as RuntimeImage
+    from .runtime import SafetyChecker as SafetyChecker
     from .runtime import Scaling as Scaling
     from .runtime import SdNodePool as SdNodePool
     from .runtime import SdRuntime as SdRuntime
+    from .runtime import Watermark as Watermark
     from .validation import SdValidation as SdValidation
 
 _HOMES = {
@@ -59,14 +62,17 @@ _HOMES = {
     "DisruptionBudget": "runtime",
     "DisruptionReason": "runtime",
     "DisruptionWindow": "runtime",
+    "Finishing": "runtime",
     "GpuNodes": "runtime",
     "ImageCache": "runtime",
     "ImageStart": "runtime",
     "Model": "runtime",
     "RuntimeImage": "runtime",
+    "SafetyChecker": "runtime",
     "Scaling": "runtime",
     "SdNodePool": "runtime",
     "SdRuntime": "runtime",
+    "Watermark": "runtime",
     "SdValidation": "validation",
 }
 

@@ -170,6 +170,8 @@ result_messages = st.builds(
             strength=strengths,
             scale=or_none(st.sampled_from([2, 4])),
             clip_skip=or_none(clip_skips),
+            safety_checker=st.sampled_from([None, "model", "checks.own:is_unsafe"]),
+            watermark=st.sampled_from([None, "text=made by a machine", "checks.own:mark"]),
         )
     ),
     error=or_none(

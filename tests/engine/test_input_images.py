@@ -402,7 +402,10 @@ def engine() -> Iterator[tuple[FrameReader, FrameWriter]]:
     from_test, to_engine = os.pipe()
     from_engine, to_test = os.pipe()
     process = subprocess.Popen(
-        [*ENGINE_COMMAND, str(from_test), str(to_test)], pass_fds=(from_test, to_test)
+        [*ENGINE_COMMAND, str(from_test), str(to_test)],
+        pass_fds=(from_test, to_test),
+        # A function that gives the picture back as it is.
+        env={**os.environ, "SD_WATERMARK": "copy:copy"},
     )
     os.close(from_test)
     os.close(to_test)
@@ -433,7 +436,7 @@ def test_files_come_to_the_engine_behind_the_command(
     writer.write({**inpaint, "id": 2}, image + mask)
     writer.write({**inpaint, "id": 3}, image + mask[:-1])
     writer.write({**inpaint, "id": 4, "max_input_pixels": 4_000}, image + mask)
-    writer.write({**command, "id": 5})
+    writer.write({**command, "id": 5, "clip_skip": 2})
     pixels: dict[int, bytes] = {}
     ends: dict[int, dict[str, Any]] = {}
     while 5 not in ends:
@@ -452,3 +455,5 @@ def test_files_come_to_the_engine_behind_the_command(
         "the command's files are not as it says",
     )
     assert (ends[4]["code"], ends[4]["transient"]) == ("input-invalid", False)
+    assert ends[5]["parameters"]["clip_skip"] == 2
+    assert ends[5]["parameters"]["watermark"] == "copy:copy"

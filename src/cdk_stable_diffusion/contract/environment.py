@@ -10,6 +10,14 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
+from .finishing import (
+    HOOK_SAYS,
+    MODELS_OWN,
+    TEXT_MARK,
+    TEXT_SAYS,
+    is_safety_checker,
+    is_watermark,
+)
 from .limits import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
 from .names import is_host_name, is_model_name, is_runtime_name
 from .routing import RUNTIME_CLASSES, STATIC, RouteTable
@@ -124,6 +132,10 @@ class AgentEnvironment(_Environment):
         input_hosts: HTTPS hosts that input images may come from, each by its exact name.
         max_input_bytes: Most bytes of an input image.
         max_input_pixels: Most pixels of an input image.
+        safety_checker: What checks each picture: "model", or a function as module:function; empty
+            for nothing.
+        watermark: What marks each picture: "text=" and a text, or a function as module:function;
+            empty for nothing.
     """
 
     queue_url: str
@@ -148,6 +160,8 @@ class AgentEnvironment(_Environment):
     input_hosts: tuple[str, ...] = ()
     max_input_bytes: int = MAX_INPUT_BYTES
     max_input_pixels: int = MAX_INPUT_PIXELS
+    safety_checker: str = ""
+    watermark: str = ""
 
     def _faults(self) -> list[str]:
         checks = (
@@ -178,6 +192,16 @@ class AgentEnvironment(_Environment):
             ),
             (self.max_input_bytes >= 1, "max_input_bytes", "must be at least 1"),
             (self.max_input_pixels >= 1, "max_input_pixels", "must be at least 1"),
+            (
+                not self.safety_checker or is_safety_checker(self.safety_checker),
+                "safety_checker",
+                f"must be {MODELS_OWN} or {HOOK_SAYS}",
+            ),
+            (
+                not self.watermark or is_watermark(self.watermark),
+                "watermark",
+                f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
+            ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
+from .finishing import Finishing, SafetyChecker, Watermark
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -17,12 +18,15 @@ __all__ = [
     "DisruptionBudget",
     "DisruptionReason",
     "DisruptionWindow",
+    "Finishing",
     "GpuNodes",
     "ImageCache",
     "ImageStart",
     "Model",
     "RuntimeImage",
+    "SafetyChecker",
     "Scaling",
     "SdNodePool",
     "SdRuntime",
+    "Watermark",
 ]

@@ -14,6 +14,7 @@ from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .finishing import Finishing
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .model import Model
@@ -50,6 +51,7 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
+    finishing: Finishing,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
 
@@ -67,6 +69,7 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
+        finishing: See `SdRuntime`.
 
     Raises:
         ValueError: Naming every argument that is wrong.
@@ -87,6 +90,9 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    hint = "a Finishing, such as Finishing(safety_checker=SafetyChecker.of_model())"
+    if faults.check_type("finishing", finishing, Finishing, hint) and is_image:
+        finishing._check_image(faults, image)
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
     if is_api and is_cluster and is_nodes:

@@ -22,6 +22,7 @@ from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .arguments import check_runtime, disk_use
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .finishing import Finishing
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -117,6 +118,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        finishing: Finishing | None = None,
     ) -> None:
         """Make a runtime.
 
@@ -145,6 +147,8 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            finishing: What is done to each picture between drawing and storing it: a safety check,
+                a watermark. Default: nothing.
 
         Raises:
             ValueError: Naming every argument that is wrong, also where another runtime already
@@ -157,6 +161,7 @@ class SdRuntime(Construct):
         self.priority = priority
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
+        finishing = Finishing() if finishing is None else finishing
         check_runtime(
             scope=scope,
             where=f"SdRuntime {scope.node.path}/{id}",
@@ -171,6 +176,7 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            finishing=finishing,
         )
         super().__init__(scope, id)
         record_stacks(scope, {"api": api, "cluster": cluster, "nodes": nodes})
@@ -203,6 +209,8 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            safety_checker=finishing._safety_checker,
+            watermark=finishing._watermark,
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes)
         self.image_cache = None

@@ -160,8 +160,9 @@ class Worker:
         try:
             self._engine.generate(generation, timeout=self._task_timeout_seconds)
         except TaskFailure as failure:
-            # An upscaler draws from no prompt alone; its first task must warm it up.
-            if failure.transient or failure.code != "unsupported-request":
+            # An upscaler draws from no prompt alone, and its first task must warm it up; a safety
+            # checker may dislike what so few steps drew.
+            if failure.transient or failure.code not in ("unsupported-request", "unsafe-content"):
                 raise
             _LOG.info("no warm-up: %s", failure)
 

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy
 import torch
+from PIL import Image
 
 from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
 from .clip_skip import skipped_layers
 from .failure import BrokenDevice, Cancelled, EngineFailure
+from .finishing import NO_CHECKER, Check, Finishing
 from .input_pictures import decode_mask, decode_picture, fitted
 from .loading import load_pipeline
 from .model_kind import ModelKind, kind_of
 from .model_upscaling import upscale_by_model
+from .models_checker import take_checker
 from .pipeline_classes import pipeline_for, upscaler_scale
 from .schedulers import make_scheduler
 from .upscaling import upscale
@@ -70,8 +73,14 @@ class Picture:
 class Diffusion:
     """Holds one model and draws with it. For one thread."""
 
-    def __init__(self) -> None:
-        """Choose the device: CUDA where there is one."""
+    def __init__(self, finishing: Finishing | None = None) -> None:
+        """Choose the device: CUDA where there is one.
+
+        Args:
+            finishing: What is done to each picture that was drawn. Default: nothing.
+        """
+        self._finishing = Finishing() if finishing is None else finishing
+        self._checker: Check | None = None
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._pipeline: Any = None
         self._own_scheduler: Any = None
@@ -91,8 +100,15 @@ class Diffusion:
         self._unload()
         try:
             # Half precision is very slow on a CPU.
-            pipeline = load_pipeline(directory, in_half=self.device == "cuda")
-            self._pipeline = pipeline.to(self.device)
+            pipeline = load_pipeline(
+                directory,
+                in_half=self.device == "cuda",
+                with_checker=self._finishing.needs_models_checker,
+            ).to(self.device)
+            self._checker = take_checker(pipeline)
+            if self._finishing.needs_models_checker and self._checker is None:
+                raise EngineFailure("model-invalid", NO_CHECKER)
+            self._pipeline = pipeline
         except EngineFailure:
             raise
         except Exception as error:
@@ -124,12 +140,8 @@ class Diffusion:
             Cancelled: If it was cancelled.
         """
         try:
-            if order.task_type == UPSCALE:
-                return self._upscaled(order, on_step, cancelled)
-            self._pipeline_for(order.task_type)
-            inputs = _decoded(order)
-            parameters = self._parameters(order, inputs)
-            images = self._images(order, inputs, parameters, on_step, cancelled)
+            images, parameters = self._drawn(order, on_step, cancelled)
+            images = self._finishing.finish(images, self._checker)
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
@@ -138,10 +150,21 @@ class Diffusion:
             code = "unsupported-request" if isinstance(error, ValueError) else "generation-failed"
             raise EngineFailure(code, f"{type(error).__name__}: {error}") from error
         pictures = [
-            Picture(image.shape[1], image.shape[0], seed, image.tobytes())
+            Picture(image.width, image.height, seed, image.tobytes())
             for image, seed in zip(images, order.seeds, strict=True)
         ]
-        return pictures, parameters
+        return pictures, {**parameters, **self._finishing.said()}
+
+    def _drawn(
+        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> tuple[list[Image.Image], dict[str, Any]]:
+        if order.task_type == UPSCALE:
+            return self._upscaled(order, on_step, cancelled)
+        self._pipeline_for(order.task_type)
+        inputs = _decoded(order)
+        parameters = self._parameters(order, inputs)
+        images = self._images(order, inputs, parameters, on_step, cancelled)
+        return [Image.fromarray(image) for image in images], parameters
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
         kind = self._kind or kind_of(self._pipeline)
@@ -233,7 +256,7 @@ class Diffusion:
 
     def _upscaled(
         self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Picture], dict[str, Any]]:
+    ) -> tuple[list[Image.Image], dict[str, Any]]:
         image = _decoded_image(order)
         if order.scale is None:
             raise EngineFailure("unsupported-request", "scale is missing")
@@ -272,12 +295,13 @@ class Diffusion:
             "scheduler": None,
             "scale": order.scale,
         }
-        return [Picture(larger.width, larger.height, order.seeds[0], larger.tobytes())], parameters
+        return [larger], parameters
 
     def _unload(self) -> None:
         self._pipeline = None
         self._own_scheduler = None
         self._kind = None
+        self._checker = None
         self._others = {}
         gc.collect()
         if self.device == "cuda":

@@ -51,8 +51,10 @@ class Server:
 
         import_libraries()
         from .diffusion import Diffusion
+        from .finishing import Finishing
 
-        diffusion = Diffusion()
+        # A function that cannot be imported ends the process: nothing may be drawn without it.
+        diffusion = Diffusion(Finishing.from_environment(os.environ))
         seconds = round(time.monotonic() - started, 3)
         _LOG.info("imported", extra={"seconds": seconds, "device": diffusion.device})
         self._state = "idle"
