@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
-from ..contract.keys import MODELS_PREFIX
+from ..contract.keys import MODELS_PREFIX, RETURNED_PREFIX
 from ..contract.routing import STATIC
 from .image import RuntimeImage
+from .input_images import InputImages
 from .model import Model
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def agent_statements(
     dead_letter_queue: sqs.IQueue,
     model: Model,
     image: RuntimeImage,
+    input_images: InputImages,
 ) -> list[iam.PolicyStatement]:
     """Return what the pods of a runtime may do.
 
@@ -32,6 +34,7 @@ def agent_statements(
         dead_letter_queue: Where they put what they give up.
         model: Which models they serve.
         image: Their image, which may carry them.
+        input_images: Where the pictures come from that tasks begin with.
     """
     from_bucket = not _all_in_image(model, image)
     statements = [
@@ -60,6 +63,11 @@ def agent_statements(
             actions=["s3:PutObject", "s3:GetObject"],
             resources=[api.output_bucket.arn_for_objects("*")],
         ),
+        iam.PolicyStatement(
+            sid="ForgetReturns",
+            actions=["s3:DeleteObject"],
+            resources=[api.output_bucket.arn_for_objects(f"{RETURNED_PREFIX}*")],
+        ),
     ]
     if from_bucket:
         statements.append(
@@ -67,6 +75,22 @@ def agent_statements(
                 sid="LoadModels",
                 actions=["s3:GetObject"],
                 resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
+            )
+        )
+    if input_images.buckets:
+        statements.append(
+            iam.PolicyStatement(
+                sid="ReadInputImages",
+                actions=["s3:GetObject"],
+                resources=input_images._resources,
+            )
+        )
+    if input_images._keys:
+        statements.append(
+            iam.PolicyStatement(
+                sid="DecryptInputImages",
+                actions=["kms:Decrypt"],
+                resources=[key.key_arn for key in input_images._keys],
             )
         )
     encrypt = ["kms:GenerateDataKey", "kms:Decrypt"]

@@ -26,6 +26,7 @@ from .finishing import Finishing
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
+from .input_images import InputImages
 from .model import Model
 from .named_manifest import apply_named_manifest
 from .naming import kebab_case
@@ -118,6 +119,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        input_images: InputImages | None = None,
         finishing: Finishing | None = None,
     ) -> None:
         """Make a runtime.
@@ -147,6 +149,8 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            input_images: Where the pictures may come from that tasks begin with, and how large
+                they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
             finishing: What is done to each picture between drawing and storing it: a safety check,
                 a watermark. Default: nothing.
 
@@ -161,6 +165,7 @@ class SdRuntime(Construct):
         self.priority = priority
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
+        input_images = InputImages() if input_images is None else input_images
         finishing = Finishing() if finishing is None else finishing
         check_runtime(
             scope=scope,
@@ -176,14 +181,17 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            input_images=input_images,
             finishing=finishing,
         )
         super().__init__(scope, id)
-        record_stacks(scope, {"api": api, "cluster": cluster, "nodes": nodes})
+        needs = {"api": api, "cluster": cluster, "nodes": nodes, **input_images._needs}
+        record_stacks(scope, needs)
+        api.routes.allow_hosts(self.name, input_images._known_hosts)
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
-        self.role = self._create_role(api, image)
+        self.role = self._create_role(api, image, input_images)
         self.association = associate_role(
             self,
             "Association",
@@ -209,6 +217,10 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            input_buckets=input_images._places,
+            input_hosts=tuple(input_images.hosts),
+            max_input_bytes=input_images._max_bytes,
+            max_input_pixels=input_images._most_pixels,
             safety_checker=finishing._safety_checker,
             watermark=finishing._watermark,
         ).to_environment()
@@ -292,7 +304,7 @@ class SdRuntime(Construct):
         api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
-    def _create_role(self, api: SdApi, image: RuntimeImage) -> iam.Role:
+    def _create_role(self, api: SdApi, image: RuntimeImage, input_images: InputImages) -> iam.Role:
         role = pod_role(
             self,
             "Role",
@@ -307,21 +319,30 @@ class SdRuntime(Construct):
             dead_letter_queue=self.dead_letter_queue,
             model=self.model,
             image=image,
+            input_images=input_images,
         )
         for statement in statements:
             role.add_to_policy(statement)
         acknowledge_own_policy(role)
+        inputs = input_images._resources
         acknowledge_wildcards(
             role,
             resources=[
                 resource
                 for statement in statements
                 for resource in statement.resources
-                if resource.endswith("*")
+                if resource.endswith("*") and resource not in inputs
             ],
             reason="The names of pictures and of models are known only when requests come: the "
             "grant for pictures is on the objects of one bucket, and that for models, if there is "
-            "one, on those under models/ of the other.",
+            "one, on those under models/ of the other. What may be deleted is under .returned/, "
+            "where nothing of a client's lies.",
+        )
+        acknowledge_wildcards(
+            role,
+            resources=inputs,
+            reason="Which pictures tasks begin with is known only when requests come: the grant is "
+            "for reading the objects of the buckets, or parts of buckets, that input_images names.",
         )
         return role
 
