@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .runtime import DisruptionBudget as DisruptionBudget
     from .runtime import DisruptionReason as DisruptionReason
     from .runtime import DisruptionWindow as DisruptionWindow
+    from .runtime import Engine as Engine
     from .runtime import Finishing as Finishing
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageCache as ImageCache
@@ -64,6 +65,7 @@ _HOMES = {
     "DisruptionBudget": "runtime",
     "DisruptionReason": "runtime",
     "DisruptionWindow": "runtime",
+    "Engine": "runtime",
     "Finishing": "runtime",
     "GpuNodes": "runtime",
     "ImageCache": "runtime",

@@ -63,7 +63,7 @@ def test_a_checkpoint_alone_is_a_model(tmp_path: Path) -> None:
     publish_model(tmp_path, "bucket", recorder, name="mine")
     assert recorder.keys == ["models/mine/painter.safetensors", "models/mine/model.json"]
     (tmp_path / "another.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    with pytest.raises(InvalidModel, match=r"there is not one \.safetensors file at the top"):
+    with pytest.raises(InvalidModel, match=r"no single \.safetensors file"):
         publish_model(tmp_path, "bucket", recorder)
 
 

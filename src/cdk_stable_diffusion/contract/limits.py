@@ -57,6 +57,17 @@ MIN_SCALE = 2
 MAX_SCALE = 4
 SCALE_MULTIPLE = 2
 
+MAX_OUTPUT_FILES = 64
+"""Most files that one task may bring."""
+
+MAX_OUTPUT_BYTES = 256 * 1024 * 1024
+"""Most bytes of all files that one task brings from an engine which makes files."""
+
+MAX_OUTPUT_PIXELS = 2**26
+"""Most pixels of a picture from an engine which makes files."""
+
+MAX_WORKFLOW_BYTES = 1024 * 1024
+MAX_WORKFLOW_NODES = 1_000
 MIN_CLIP_SKIP = 1
 MAX_CLIP_SKIP = 12
 """The smallest text encoder in use has so many layers."""

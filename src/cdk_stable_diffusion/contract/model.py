@@ -21,9 +21,12 @@ from .message import VERSION_FIELD
 from .result import SHA256_FIELD, ObjectField
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
+from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
 
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
+
+NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
@@ -175,14 +178,15 @@ class ModelManifest:
         """Make the manifest of a model's directory.
 
         Args:
-            directory: A directory as diffusers' ``save_pretrained`` writes it, or one with a
-                single-file checkpoint; with an optional ``generation_defaults.json``.
+            directory: A directory as diffusers' ``save_pretrained`` writes it, one with a single
+                checkpoint, or one with a ComfyUI workflow; in each, an optional
+                ``generation_defaults.json``.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory holds no model, or a file that can run code or has a
-                name that the manifest cannot hold, the model's name is not allowed, or the
-                defaults are wrong.
+            InvalidModel: If the directory is not a model's, a file can run code or has a name that
+                the manifest cannot hold, the model's name is not allowed, or the defaults are
+                wrong.
         """
         paths, defaults = check_directory(directory, name)
         files = (
@@ -212,9 +216,10 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
     names = [path.relative_to(directory).as_posix() for path in paths]
     refused = code_faults(names) + _disguise_faults(directory, names)
-    # Whoever brings a pickle alone need not be told that it is no other model, either.
-    refused = refused or format_faults(names)
     faults += [Fault("/files", detail) for detail in refused]
+    # Whoever brings a pickle alone need not be told that it is no other model, either.
+    if not refused and not is_model(names):
+        faults.append(Fault("", f"{directory} has {NO_MODEL}"))
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -222,11 +227,26 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     ]
     if faults:
         raise InvalidModel("model directory", faults)
+    if WORKFLOW_NAME in names:
+        try:
+            Workflow.read(directory)
+        except InvalidWorkflow as error:
+            raise InvalidModel("model directory", error.faults) from None
     defaults = GenerationDefaults()
     if DEFAULTS_NAME in names:
         text = (directory / DEFAULTS_NAME).read_text("utf-8")
         defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
     return paths, defaults
+
+
+def is_model(paths: Iterable[str]) -> bool:
+    """Tell whether files make a model: a pipeline, a checkpoint alone, or a ComfyUI workflow.
+
+    Args:
+        paths: Paths inside the model's directory.
+    """
+    top = {path for path in paths if "/" not in path}
+    return bool(top & {PIPELINE_INDEX_NAME, WORKFLOW_NAME}) or checkpoint_name(top) is not None
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:
@@ -258,24 +278,6 @@ def checkpoint_name(paths: Iterable[str]) -> str | None:
     at_the_top = {path for path in paths if "/" not in path}
     found = [path for path in at_the_top if path.lower().endswith(_WEIGHTS_SUFFIX)]
     return found[0] if PIPELINE_INDEX_NAME not in at_the_top and len(found) == 1 else None
-
-
-def format_faults(paths: Iterable[str]) -> list[str]:
-    """Say why files are no model.
-
-    Args:
-        paths: Paths inside the model's directory.
-
-    Returns:
-        One sentence, or none if they are one.
-    """
-    paths = list(paths)
-    if PIPELINE_INDEX_NAME in paths or checkpoint_name(paths) is not None:
-        return []
-    return [
-        f"{PIPELINE_INDEX_NAME} is missing, so that it is no diffusers directory, and there is "
-        f"not one {_WEIGHTS_SUFFIX} file at the top, which could be a single-file checkpoint"
-    ]
 
 
 def _disguise_faults(directory: Path, names: Iterable[str]) -> list[str]:

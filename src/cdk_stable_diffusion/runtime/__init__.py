@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
+from .engine import Engine
 from .finishing import Finishing, SafetyChecker, Watermark
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
@@ -19,6 +20,7 @@ __all__ = [
     "DisruptionBudget",
     "DisruptionReason",
     "DisruptionWindow",
+    "Engine",
     "Finishing",
     "GpuNodes",
     "ImageCache",

@@ -13,6 +13,7 @@ from ..contract.finishing import (
     is_hook,
     is_mark_text,
 )
+from .engine import Engine
 from .image import RuntimeImage
 
 
@@ -149,18 +150,36 @@ class Finishing:
         """What the agent is told of the watermark."""
         return "" if self.watermark is None else self.watermark.spelling
 
-    def _check_image(self, faults: Faults, image: RuntimeImage) -> None:
-        """Record functions that cannot be in an image."""
-        is_ours = image.uri is None and image.own_build is None
-        for name, spelling in (
-            ("safety_checker", self._safety_checker),
-            ("watermark", self._watermark),
-        ):
-            faults.check(
-                not (is_ours and is_hook(spelling)),
-                f"finishing.{name} is the function {spelling}: the package's own image has none of "
-                "yours; give an image of your own, such as RuntimeImage.from_directory('image')",
-            )
+
+def check_finishing(
+    faults: Faults, finishing: object, *, image: RuntimeImage | None, engine: Engine | None
+) -> None:
+    """Check what a runtime is to do to its pictures.
+
+    Args:
+        faults: Where what is wrong goes.
+        finishing: What it was given.
+        image: Its image, if that is one.
+        engine: Its engine, if that is one.
+    """
+    hint = "a Finishing, such as Finishing(safety_checker=SafetyChecker.of_model())"
+    if not faults.check_type("finishing", finishing, Finishing, hint):
+        return
+    assert isinstance(finishing, Finishing)
+    if engine is not None:
+        faults.check(
+            finishing == Finishing() or engine.image is None,
+            f"finishing is what the package's own engine does: {engine.name} in its own container "
+            "would not; check and mark there",
+        )
+    is_ours = image is not None and image.uri is None and image.own_build is None
+    spellings = {"safety_checker": finishing._safety_checker, "watermark": finishing._watermark}
+    for name, spelling in spellings.items():
+        faults.check(
+            not (is_ours and is_hook(spelling)),
+            f"finishing.{name} is the function {spelling}: the package's own image has none of "
+            "yours; give an image of your own, such as RuntimeImage.from_directory('image')",
+        )
 
 
 def _hook(where: str, function: object) -> str:

@@ -10,6 +10,7 @@ from aws_cdk import Token
 
 from cdk_stable_diffusion.contract import AgentEnvironment
 from cdk_stable_diffusion.runtime import (
+    Engine,
     Finishing,
     Model,
     RuntimeImage,
@@ -18,6 +19,7 @@ from cdk_stable_diffusion.runtime import (
 )
 from tests.unit.runtime.light_cluster import light_service, spec_of
 
+OTHER = RuntimeImage.from_registry("registry.example.org/webui@sha256:" + 64 * "a")
 SETTINGS = ("SD_SAFETY_CHECKER", "SD_WATERMARK")
 TOKEN = Token.as_string({"Ref": "Text"})
 
@@ -115,3 +117,15 @@ def test_an_agent_refuses_to_start_with_what_it_does_not_know() -> None:
     told = {"SD_SAFETY_CHECKER": "model", "SD_WATERMARK": "text=drawn"}
     settings = AgentEnvironment.from_environment({**good, **told})
     assert {name: settings.to_environment()[name] for name in told} == told
+
+
+def test_another_engine_finishes_by_itself() -> None:
+    with pytest.raises(ValueError, match="SdRuntime Service/Any: ") as caught:
+        light_service().add_runtime(
+            "Any",
+            Model.dynamic(),
+            engine=Engine.sdwebui(image=OTHER),
+            finishing=Finishing(watermark=Watermark.text("drawn")),
+        )
+    assert "finishing is what the package's own engine does: sdwebui" in str(caught.value)
+    light_service().add_runtime("Any", Model.dynamic(), engine=Engine.sdwebui(image=OTHER))

@@ -181,7 +181,7 @@ def test_every_fault_of_every_model_is_named_at_once(tmp_path: Path) -> None:
         "models['defaults']: must be a whole number",
         "models['linked']: holds the symbolic link vae",
         "models['linked']: holds the symbolic link text.json",
-        "models['empty']: model_index.json is missing",
+        f"models['empty']: {tmp_path / 'empty'} has no model_index.json",
         f"models['file']: is '{tmp_path / 'file'}': an existing directory",
     ):
         assert fault in says

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...contract import InvalidModel, ModelManifest
-from ...contract.model import code_faults, format_faults
+from ...contract.model import NO_MODEL, code_faults, is_model
 from .failure import TaskFailure
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -37,6 +37,7 @@ def _check(manifest: ModelManifest, model: str) -> None:
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):
         faults.append("a path occurs twice")
-    faults += [] if faults else format_faults(paths)
+    if not faults and not is_model(paths):
+        faults.append(f"there is {NO_MODEL}")
     if faults:
         raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

@@ -17,6 +17,7 @@ from .model_in_use import ModelInUse
 from .models import Models
 from .progress import Progress
 from .retry import Retrier
+from .returns import Returns
 from .shutdown import Shutdown
 from .watch import Watch
 from .work import Work
@@ -38,6 +39,7 @@ class Worker:
         self,
         *,
         intake: Intake,
+        returns: Returns,
         engine: Engine,
         models: Models,
         progress: Progress,
@@ -54,6 +56,7 @@ class Worker:
 
         Args:
             intake: Where tasks come from.
+            returns: Told when a task begins.
             engine: What makes pictures.
             models: The models.
             progress: Told how far the GPU is.
@@ -67,6 +70,7 @@ class Worker:
             max_input_pixels: Most pixels of an input image.
         """
         self._intake = intake
+        self._returns = returns
         self._engine = engine
         self._models = models
         self._progress = progress
@@ -203,6 +207,7 @@ class Worker:
         if work.cancelled:
             raise EngineCancelled
         work.begin()
+        self._returns.begin(work.message, work.tries)
         _LOG.info("started", extra=work.log_fields())
         began = time.monotonic()
         model = self._use(work.task.request.model)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...contract.model import checkpoint_name, code_faults, format_faults
+from ...contract.model import PIPELINE_INDEX_NAME, checkpoint_name, code_faults
 from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
@@ -23,9 +23,15 @@ def checkpoint_in(directory: Path) -> Path | None:
         EngineFailure: If it holds neither, or a file that runs code when it is read.
     """
     paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
-    if faults := code_faults(paths) or format_faults(paths):
+    if faults := code_faults(paths):
         raise EngineFailure("model-invalid", faults[0])
     name = checkpoint_name(paths)
+    if name is None and PIPELINE_INDEX_NAME not in paths:
+        raise EngineFailure(
+            "model-invalid",
+            f"is no model for diffusers: it has no {PIPELINE_INDEX_NAME} and no single "
+            ".safetensors file at its top",
+        )
     return None if name is None else directory / name
 
 
