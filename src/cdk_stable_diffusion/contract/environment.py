@@ -29,6 +29,9 @@ MOST_RETURNS = 10
 The queue's own limit must leave room for it, since it counts every receiving.
 """
 
+MOST_BATCH_TASKS = 16
+"""Most tasks that may share a forward pass: beyond it, each waits for all and little is gained."""
+
 _Settings = TypeVar("_Settings", bound="_Environment")
 
 
@@ -137,6 +140,7 @@ class AgentEnvironment(_Environment):
         engine: What makes the pictures; one of `contract.engines.ENGINES`.
         engine_url: Where an engine in another container listens.
         engine_directory: Directory that is shared with such an engine.
+        batch_tasks: Most tasks that share a forward pass; 1 for each alone.
         safety_checker: What checks each picture: "model", or a function as module:function; empty
             for nothing.
         watermark: What marks each picture: "text=" and a text, or a function as module:function;
@@ -168,6 +172,7 @@ class AgentEnvironment(_Environment):
     engine: str = DIFFUSERS
     engine_url: str = ""
     engine_directory: str = ""
+    batch_tasks: int = 1
     safety_checker: str = ""
     watermark: str = ""
 
@@ -210,6 +215,11 @@ class AgentEnvironment(_Environment):
                 self.engine == DIFFUSERS or bool(self.engine_directory),
                 "engine_directory",
                 "must name the directory that is shared with the engine",
+            ),
+            (
+                1 <= self.batch_tasks <= MOST_BATCH_TASKS,
+                "batch_tasks",
+                f"must be 1 to {MOST_BATCH_TASKS}",
             ),
             (
                 not self.safety_checker or is_safety_checker(self.safety_checker),

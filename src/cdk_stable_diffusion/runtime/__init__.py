@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batching import Batching
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
 from .engine import Engine
 from .finishing import Finishing, SafetyChecker, Watermark
@@ -16,6 +17,7 @@ from .runtime import SdRuntime
 from .scaling import Scaling
 
 __all__ = [
+    "Batching",
     "Capacity",
     "DisruptionBudget",
     "DisruptionReason",

@@ -12,6 +12,7 @@ from .._validation import A_WHOLE_NUMBER, Faults
 from ..api import SdApi
 from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
+from .batching import A_BATCHING, Batching
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .engine import Engine
@@ -54,6 +55,7 @@ def check_runtime(
     image: RuntimeImage,
     model_cache_gibibytes: int,
     engine: Engine,
+    batching: Batching,
     input_images: InputImages,
     finishing: Finishing,
 ) -> None:
@@ -74,6 +76,7 @@ def check_runtime(
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
         engine: See `SdRuntime`.
+        batching: See `SdRuntime`.
         input_images: See `SdRuntime`.
         finishing: See `SdRuntime`.
 
@@ -104,6 +107,7 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    _check_batching(faults, batching, engine if is_engine else None)
     check_finishing(
         faults, finishing, image=image if is_image else None, engine=engine if is_engine else None
     )
@@ -147,6 +151,15 @@ def check_runtime(
             if isinstance(nodes, GpuNodes):
                 claims.take_name(cluster._pool_names, name)
     claims.raise_if_any(where)
+
+
+def _check_batching(faults: Faults, batching: Batching, engine: Engine | None) -> None:
+    if faults.check_type("batching", batching, Batching, A_BATCHING) and engine is not None:
+        faults.check(
+            batching.tasks == 1 or engine.image is None,
+            f"batching is up to {batching.tasks} tasks, but {engine.name} draws one task after the "
+            "other: Batching.off()",
+        )
 
 
 def images_of(image: RuntimeImage, engine: Engine) -> list[RuntimeImage]:
