@@ -54,8 +54,8 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
-    engine: Engine,
     batching: Batching,
+    engine: Engine,
     input_images: InputImages,
     finishing: Finishing,
 ) -> None:
@@ -75,8 +75,8 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
-        engine: See `SdRuntime`.
         batching: See `SdRuntime`.
+        engine: See `SdRuntime`.
         input_images: See `SdRuntime`.
         finishing: See `SdRuntime`.
 
@@ -157,8 +157,8 @@ def _check_batching(faults: Faults, batching: Batching, engine: Engine | None) -
     if faults.check_type("batching", batching, Batching, A_BATCHING) and engine is not None:
         faults.check(
             batching.tasks == 1 or engine.image is None,
-            f"batching is up to {batching.tasks} tasks, but {engine.name} draws one task after the "
-            "other: Batching.off()",
+            f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
+            "the other: only Engine.diffusers() shares passes",
         )
 
 
