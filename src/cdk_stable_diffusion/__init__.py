@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .runtime import DisruptionReason as DisruptionReason
     from .runtime import DisruptionWindow as DisruptionWindow
     from .runtime import Engine as Engine
+    from .runtime import Finishing as Finishing
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageCache as ImageCache
     from .runtime import ImageStart as ImageStart
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from .runtime import InputImages as InputImages
     from .runtime import Model as Model
     from .runtime import RuntimeImage as RuntimeImage
+    from .runtime import SafetyChecker as SafetyChecker
     from .runtime import Scaling as Scaling
     from .runtime import SdNodePool as SdNodePool
     from .runtime import SdRuntime as SdRuntime
+    from .runtime import Watermark as Watermark
     from .validation import SdValidation as SdValidation
 
 _HOMES = {
@@ -65,6 +68,7 @@ _HOMES = {
     "DisruptionReason": "runtime",
     "DisruptionWindow": "runtime",
     "Engine": "runtime",
+    "Finishing": "runtime",
     "GpuNodes": "runtime",
     "ImageCache": "runtime",
     "ImageStart": "runtime",
@@ -72,9 +76,11 @@ _HOMES = {
     "InputImages": "runtime",
     "Model": "runtime",
     "RuntimeImage": "runtime",
+    "SafetyChecker": "runtime",
     "Scaling": "runtime",
     "SdNodePool": "runtime",
     "SdRuntime": "runtime",
+    "Watermark": "runtime",
     "SdValidation": "validation",
 }
 

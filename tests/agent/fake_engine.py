@@ -37,6 +37,7 @@ class FakeEngine:
         self.most_pictures: int | None = None
         self.closed = threading.Event()
         self.on_load: Callable[[ModelDirectory], None] | None = None
+        self.on_warm_up: Callable[[], None] | None = None
         self._model: str | None = None
 
     def start(self) -> None:
@@ -74,6 +75,8 @@ class FakeEngine:
     def _draw(self, generation: Generation) -> Drawing:
         if generation.prompt == "warm-up":
             self.warm_ups += 1
+            if self.on_warm_up is not None:
+                self.on_warm_up()
         else:
             self.generations.append(generation)
             if self.action is not None:

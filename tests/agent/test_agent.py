@@ -390,6 +390,24 @@ def test_a_static_agent_loads_and_draws_once_before_it_takes_anything(
     assert not agent.worker.ready
 
 
+def test_a_model_that_draws_from_no_prompt_alone_is_used_without_a_warm_up(scene: Scene) -> None:
+    def refuse() -> None:
+        raise TaskFailure("unsupported-request", "the model is an upscaler")
+
+    environment = scene.with_settings(runtime_class="static", models=(MODEL,))
+    engine = FakeEngine()
+    engine.on_warm_up = refuse
+    scene.publish_model(MODEL)
+    scene.send()
+    agent = Agent(environment, engine, scene.clients(), backoff=QUICK)
+    agent.start()
+    try:
+        (result,) = scene.wait_for_results(1)
+    finally:
+        agent.drain(Signals())
+    assert (result.status, engine.warm_ups, engine.loads) == ("succeeded", 1, [MODEL])
+
+
 def test_models_are_switched_and_timed(scene: Scene, start: Start) -> None:
     scene.publish_model("other", {"model_index.json": b"{}", "x.safetensors": b"other"})
     engine = start()

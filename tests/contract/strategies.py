@@ -69,6 +69,7 @@ references = (
     | st.from_regex(r"data:image/png;base64,[A-Za-z0-9+/]{1,20}={0,2}", fullmatch=True)
 )
 strengths = or_none(st.floats(limits.MIN_STRENGTH, limits.MAX_STRENGTH))
+clip_skips = st.integers(limits.MIN_CLIP_SKIP, limits.MAX_CLIP_SKIP)
 everywhere = {
     "model": model_names,
     "output_format": st.sampled_from(OUTPUT_FORMATS),
@@ -87,6 +88,7 @@ drawing = {
     "seed": or_none(seeds),
     "num_images": st.integers(1, limits.MAX_IMAGES),
     "scheduler": or_none(st.sampled_from(SCHEDULERS)),
+    "clip_skip": or_none(clip_skips),
 }
 text_to_image = st.builds(TaskRequest, **drawing)
 image_to_image = st.builds(
@@ -107,7 +109,11 @@ inpainting = st.builds(
 upscale = st.builds(
     TaskRequest,
     task_type=st.just("upscale"),
-    prompt=st.just(""),
+    prompt=st.text(characters, max_size=40),
+    negative_prompt=st.text(characters, max_size=40),
+    steps=or_none(steps),
+    guidance_scale=or_none(guidance),
+    seed=or_none(seeds),
     image=references,
     scale=st.sampled_from([2, 4]),
     **everywhere,
@@ -167,6 +173,9 @@ result_messages = st.builds(
             scheduler=or_none(st.sampled_from(SCHEDULERS)),
             strength=strengths,
             scale=or_none(st.sampled_from([2, 4])),
+            clip_skip=or_none(clip_skips),
+            safety_checker=st.sampled_from([None, "model", "checks.own:is_unsafe"]),
+            watermark=st.sampled_from([None, "text=made by a machine", "checks.own:mark"]),
         )
     ),
     error=or_none(
@@ -212,6 +221,7 @@ manifests = st.builds(
         width=or_none(sides),
         height=or_none(sides),
         scheduler=or_none(st.sampled_from(SCHEDULERS)),
+        clip_skip=or_none(clip_skips),
     ),
 )
 route_tables = st.builds(

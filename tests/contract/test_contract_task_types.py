@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ EVERYTHING: dict[str, Any] = {
     "seed": 1,
     "num_images": 2,
     "scheduler": "ddim",
+    "clip_skip": 2,
 }
 
 
@@ -172,7 +174,7 @@ def test_a_task_of_before_is_written_and_named_as_before() -> None:
 
 @given(made.text_to_image)
 def test_agents_of_before_know_every_field_of_their_tasks(request: TaskRequest) -> None:
-    assert set(request.to_dict()) == set(OLD_REQUEST)
+    assert set(replace(request, clip_skip=None).to_dict()) == set(OLD_REQUEST)
 
 
 @given(made.result_messages)

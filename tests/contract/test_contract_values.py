@@ -166,17 +166,17 @@ def test_a_manifest_cannot_leave_its_directory(path: str) -> None:
 def test_a_manifest_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "model_index.json").write_text("{}")
-    (tmp_path / "unet" / "weights.bin").write_bytes(b"abc")
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(b"abc")
     (tmp_path / "generation_defaults.json").write_text('{"steps": 8, "guidance_scale": 3}')
     manifest = ModelManifest.of_directory(tmp_path, "m")
     assert [file.path for file in manifest.files] == [
         "generation_defaults.json",
         "model_index.json",
-        "unet/weights.bin",
+        "unet/weights.safetensors",
     ]
     assert (manifest.defaults.steps, manifest.defaults.guidance_scale) == (8, 3)
     digest = manifest.digest
-    (tmp_path / "unet" / "weights.bin").write_bytes(b"abd")
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(b"abd")
     assert ModelManifest.of_directory(tmp_path, "m").digest != digest
 
 

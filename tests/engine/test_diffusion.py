@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cdk_stable_diffusion.contract import SCHEDULERS
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.schedulers import make_scheduler
+from tests.engine.suited import NOISE_SCHEDULERS, WITHOUT_ZERO_SNR, suit
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
@@ -101,10 +101,43 @@ def test_a_size_that_the_model_cannot_make_is_refused(diffusion: Diffusion) -> N
     assert (caught.value.code, caught.value.transient) == ("unsupported-request", False)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_every_scheduler_of_the_contract_draws(diffusion: Diffusion, scheduler: str) -> None:
+@pytest.mark.parametrize("scheduler", NOISE_SCHEDULERS)
+def test_every_scheduler_of_the_contract_draws(
+    diffusion: Diffusion, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suit(diffusion, scheduler, monkeypatch)
     (first,), (again,) = (_draw(diffusion, scheduler=scheduler, steps=4) for _ in range(2))
     assert first.pixels == again.pixels
+    # Steps with noise of their own must draw it from the picture's own generator.
+    _, second = _draw(diffusion, scheduler=scheduler, steps=4, seeds=(9, 1))
+    assert _difference(first, second) <= 1
+
+
+@pytest.mark.parametrize("scheduler", sorted(WITHOUT_ZERO_SNR))
+def test_a_scheduler_that_cannot_begin_with_pure_noise_is_refused(
+    diffusion: Diffusion, scheduler: str
+) -> None:
+    with pytest.raises(EngineFailure, match=r"these can: ddim, .*, unipc_karras$") as caught:
+        _draw(diffusion, scheduler=scheduler)
+    assert (caught.value.code, caught.value.transient) == ("unsupported-request", False)
+
+
+def test_what_a_name_does_not_say_is_off(diffusion: Diffusion) -> None:
+    karras = make_scheduler(diffusion._own_scheduler, "unipc_karras")
+    assert karras.config["use_karras_sigmas"]
+    assert not make_scheduler(karras, "euler").config["use_karras_sigmas"]
+    assert make_scheduler(karras, "dpmpp_2m_exponential").config["use_exponential_sigmas"]
+    assert make_scheduler(karras, None).config["use_karras_sigmas"]
+
+
+def test_the_layer_that_is_read_counts(diffusion: Diffusion) -> None:
+    (own,), (last,), (before,) = (_draw(diffusion, clip_skip=skip) for skip in (None, 1, 2))
+    assert own.pixels == last.pixels != before.pixels
+    (after,) = _draw(diffusion)
+    assert after.pixels == own.pixels
+    with pytest.raises(EngineFailure, match="must be 1 to 2 for this model, is 3") as caught:
+        _draw(diffusion, clip_skip=3)
+    assert caught.value.code == "unsupported-request"
 
 
 @pytest.mark.parametrize("scheduler", [None, "euler", "dpmpp_2m_karras", "unipc"])
@@ -186,14 +219,21 @@ _SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"diffusion_pytorch_model\.bin is refused",
     ),
     "code": (lambda model: (model / "pipeline.py").write_text("boom"), r"pipeline\.py is refused"),
-    "no index": (lambda model: (model / "model_index.json").unlink(), "cannot be read"),
+    "no index": (
+        lambda model: (model / "model_index.json").unlink(),
+        r"no model_index\.json and no single \.safetensors file",
+    ),
+    "index is no JSON": (
+        lambda model: (model / "model_index.json").write_text("{"),
+        "cannot be read",
+    ),
     "index is no object": (
         lambda model: (model / "model_index.json").write_text("[]"),
         "not an object",
     ),
     "another pipeline": (
         lambda model: _write_index(model, lambda index: index.update(_class_name="AudioLDM")),
-        "'AudioLDM' is not supported; supported: StableDiffusionPipeline",
+        "'AudioLDM' is not supported; supported: FluxPipeline, StableDiffusion3Pipeline",
     ),
     "a component of its own": (
         lambda model: _write_index(model, lambda index: index.update(unet=["os", "system"])),

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 import cdk_stable_diffusion
-from cdk_stable_diffusion.contract import SCHEDULERS
 from cdk_stable_diffusion.contract.limits import MAX_INPUT_PIXELS
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.input_pictures import decode_mask, decode_picture
 from cdk_stable_diffusion.runtime_image.engine.server import Server
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+from tests.engine.suited import STEPPERS, suit
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
@@ -64,7 +64,7 @@ FROM_IMAGE = Order(
     image=_file(_scene()),
 )
 INPAINT = replace(FROM_IMAGE, task_type="inpainting", mask=_file(_right_half()))
-UPSCALE = replace(FROM_IMAGE, task_type="upscale", scale=2)
+UPSCALE = replace(FROM_IMAGE, task_type="upscale", scale=2, prompt="")
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,12 @@ def test_the_weights_are_there_once() -> None:
     assert diffusion._others == {}
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", STEPPERS)
 @pytest.mark.parametrize("order", [FROM_IMAGE, INPAINT], ids=["image-to-image", "inpainting"])
 def test_every_scheduler_begins_with_a_picture(
-    tiny: Diffusion, order: Order, scheduler: str
+    tiny: Diffusion, order: Order, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    suit(tiny, scheduler, monkeypatch)
     for strength in (0.01, 0.5, 1.0):
         changes = {"scheduler": scheduler, "strength": strength, "steps": 4}
         (first,), (again,) = (_draw(tiny, order, **changes) for _ in range(2))

@@ -168,9 +168,9 @@ MALFORMED: list[tuple[str, Any, int, list[str]]] = [
     ),
     (
         "upscale that draws",
-        {**GOOD, "task_type": "upscale", "image": "file:///etc/passwd", "steps": 8},
+        {**GOOD, "task_type": "upscale", "image": "file:///etc/passwd", "width": 64},
         400,
-        ["/prompt", "/image", "/scale", "/steps"],
+        ["/image", "/scale", "/width"],
     ),
     ("scheduler", {**GOOD, "scheduler": {"name": "ddim"}}, 400, ["/scheduler"]),
     ("format", {**GOOD, "output_format": "gif"}, 400, ["/output_format"]),

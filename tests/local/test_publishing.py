@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Path:
     directory = tmp_path / "my-model"
     (directory / "unet").mkdir(parents=True)
     (directory / "model_index.json").write_text("{}")
-    (directory / "unet" / "weights.bin").write_bytes(b"1234")
+    (directory / "unet" / "weights.safetensors").write_bytes(b"1234")
     (directory / "generation_defaults.json").write_text('{"steps": 8}')
     return directory
 
@@ -46,7 +46,7 @@ def test_the_manifest_goes_last(model: Path) -> None:
     assert sorted(recorder.keys[:-1]) == [
         "models/mine/generation_defaults.json",
         "models/mine/model_index.json",
-        "models/mine/unet/weights.bin",
+        "models/mine/unet/weights.safetensors",
     ]
 
 
@@ -55,6 +55,40 @@ def test_what_is_no_model_is_not_uploaded(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"model_index\.json"):
         publish_model(tmp_path, "bucket", recorder)
     assert recorder.keys == []
+
+
+def test_a_checkpoint_alone_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "painter.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    recorder = Recorder()
+    publish_model(tmp_path, "bucket", recorder, name="mine")
+    assert recorder.keys == ["models/mine/painter.safetensors", "models/mine/model.json"]
+    (tmp_path / "another.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    with pytest.raises(InvalidModel, match=r"no single \.safetensors file"):
+        publish_model(tmp_path, "bucket", recorder)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("painter.ckpt", r"painter\.ckpt is refused: reading it can run code"),
+        ("Painter.PT", r"Painter\.PT is refused"),
+        ("painter.safetensors", "painter.safetensors is refused: it is a pickle"),
+    ],
+)
+@pytest.mark.parametrize("start", [b"PK\x03\x04\0\0\0\0\0\0", b"\x80\x04\x95\x10\0\0\0\0\0\0"])
+def test_a_pickle_is_not_uploaded(tmp_path: Path, name: str, says: str, start: bytes) -> None:
+    (tmp_path / name).write_bytes(start)
+    recorder = Recorder()
+    with pytest.raises(InvalidModel, match=says) as caught:
+        publish_model(tmp_path, "bucket", recorder)
+    assert len(caught.value.faults) == 1
+    assert recorder.keys == []
+
+
+def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path: Path) -> None:
+    header = b"{" + b" " * (0x280 - 2) + b"}"
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert ModelManifest.of_directory(tmp_path, "m").size == 8 + len(header)
 
 
 def test_the_command_uploads_to_the_account_of_the_credentials(
@@ -72,7 +106,7 @@ def test_the_command_uploads_to_the_account_of_the_credentials(
         manifest = ModelManifest.from_json(body.decode())
         assert manifest == ModelManifest.of_directory(model, "my-model")
         assert manifest.defaults.steps == 8
-        weights = s3.get_object(Bucket="models", Key="models/my-model/unet/weights.bin")
+        weights = s3.get_object(Bucket="models", Key="models/my-model/unet/weights.safetensors")
         assert weights["Body"].read() == b"1234"
 
 

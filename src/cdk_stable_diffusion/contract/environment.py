@@ -11,6 +11,14 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
 from .engines import DIFFUSERS, ENGINES, is_engine_url
+from .finishing import (
+    HOOK_SAYS,
+    MODELS_OWN,
+    TEXT_MARK,
+    TEXT_SAYS,
+    is_safety_checker,
+    is_watermark,
+)
 from .limits import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
 from .names import is_host_name, is_model_name, is_runtime_name
 from .routing import RUNTIME_CLASSES, STATIC, RouteTable
@@ -133,6 +141,10 @@ class AgentEnvironment(_Environment):
         engine_url: Where an engine in another container listens.
         engine_directory: Directory that is shared with such an engine.
         batch_tasks: Most tasks that share a forward pass; 1 for each alone.
+        safety_checker: What checks each picture: "model", or a function as module:function; empty
+            for nothing.
+        watermark: What marks each picture: "text=" and a text, or a function as module:function;
+            empty for nothing.
     """
 
     queue_url: str
@@ -161,6 +173,8 @@ class AgentEnvironment(_Environment):
     engine_url: str = ""
     engine_directory: str = ""
     batch_tasks: int = 1
+    safety_checker: str = ""
+    watermark: str = ""
 
     def _faults(self) -> list[str]:
         checks = (
@@ -206,6 +220,16 @@ class AgentEnvironment(_Environment):
                 self.engine == DIFFUSERS or bool(self.engine_directory),
                 "engine_directory",
                 "must name the directory that is shared with the engine",
+            ),
+            (
+                not self.safety_checker or is_safety_checker(self.safety_checker),
+                "safety_checker",
+                f"must be {MODELS_OWN} or {HOOK_SAYS}",
+            ),
+            (
+                not self.watermark or is_watermark(self.watermark),
+                "watermark",
+                f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
             ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]

@@ -68,6 +68,12 @@ MAX_OUTPUT_PIXELS = 2**26
 
 MAX_WORKFLOW_BYTES = 1024 * 1024
 MAX_WORKFLOW_NODES = 1_000
+MIN_CLIP_SKIP = 1
+MAX_CLIP_SKIP = 12
+"""The smallest text encoder in use has so many layers."""
+
+MAX_MODEL_UPSCALE_PIXELS = 2_048 * 2_048
+"""Most pixels that an upscaler's model makes; what it needs of memory grows with them."""
 
 MAX_ERROR_DETAIL_CHARACTERS = 2_000
 """Longest explanation in a failed result; longer ones are cut."""

@@ -30,11 +30,21 @@ NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors 
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
+_WEIGHTS_SUFFIX = ".safetensors"
+
+_PICKLES = (b"PK\x03\x04", b"\x80")
+"""How torch's files begin: an archive of pickles, or a pickle."""
+
+PIPELINE_INDEX_NAME = "model_index.json"
+"""File that tells a diffusers directory."""
+
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
 
-DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler")
+DEFAULT_NAMES = ("steps", "guidance_scale", "width", "height", "scheduler", "clip_skip")
 """The fields of a request for which a model can have values of its own."""
+
+_LATER_DEFAULTS = frozenset({"clip_skip"})
 
 DEFAULT_FIELDS: tuple[Field, ...] = tuple(
     replace(
@@ -96,6 +106,7 @@ class GenerationDefaults:
     width: int | None = None
     height: int | None = None
     scheduler: str | None = None
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,12 @@ class ModelManifest:
     def to_json(self) -> str:
         """Return the manifest as JSON."""
         values = asdict(self)
+        # Left out where they are not used, so that agents of before know the rest still.
+        values["defaults"] = {
+            name: value
+            for name, value in values["defaults"].items()
+            if value is not None or name not in _LATER_DEFAULTS
+        }
         return strict_json.dumps({**values, "files": list(values["files"])})
 
     @classmethod
@@ -167,8 +184,9 @@ class ModelManifest:
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is not a model's, a file has a name that the manifest
-                cannot hold, the model's name is not allowed, or the defaults are wrong.
+            InvalidModel: If the directory is not a model's, a file can run code or has a name that
+                the manifest cannot hold, the model's name is not allowed, or the defaults are
+                wrong.
         """
         paths, defaults = check_directory(directory, name)
         files = (
@@ -197,7 +215,10 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
     names = [path.relative_to(directory).as_posix() for path in paths]
-    if not is_model(names):
+    refused = code_faults(names) + _disguise_faults(directory, names)
+    faults += [Fault("/files", detail) for detail in refused]
+    # Whoever brings a pickle alone need not be told that it is no other model, either.
+    if not refused and not is_model(names):
         faults.append(Fault("", f"{directory} has {NO_MODEL}"))
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
@@ -224,9 +245,8 @@ def is_model(paths: Iterable[str]) -> bool:
     Args:
         paths: Paths inside the model's directory.
     """
-    top = [path for path in paths if "/" not in path]
-    checkpoints = [path for path in top if path.endswith(".safetensors")]
-    return "model_index.json" in top or WORKFLOW_NAME in top or len(checkpoints) == 1
+    top = {path for path in paths if "/" not in path}
+    return bool(top & {PIPELINE_INDEX_NAME, WORKFLOW_NAME}) or checkpoint_name(top) is not None
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:
@@ -243,6 +263,34 @@ def code_faults(paths: Iterable[str]) -> list[str]:
         for path in paths
         if path.lower().endswith(_CODE_SUFFIXES)
     ]
+
+
+def checkpoint_name(paths: Iterable[str]) -> str | None:
+    """Return which file of a model is its single-file checkpoint.
+
+    Args:
+        paths: Paths inside the model's directory.
+
+    Returns:
+        The one .safetensors file at the top of a directory that is no pipeline's; None if it is a
+        pipeline's, or there is none, or more than one.
+    """
+    at_the_top = {path for path in paths if "/" not in path}
+    found = [path for path in at_the_top if path.lower().endswith(_WEIGHTS_SUFFIX)]
+    return found[0] if PIPELINE_INDEX_NAME not in at_the_top and len(found) == 1 else None
+
+
+def _disguise_faults(directory: Path, names: Iterable[str]) -> list[str]:
+    """Say which .safetensors files are pickles that were given the name."""
+    faults = []
+    for name in names:
+        if name.lower().endswith(_WEIGHTS_SUFFIX):
+            with (directory / name).open("rb") as file:
+                start = file.read(9)
+            # Behind the length of its header, a safetensors file has an object.
+            if start[8:] != b"{" and start.startswith(_PICKLES):
+                faults.append(f"{name} is refused: it is a pickle, which can run code, in disguise")
+    return faults
 
 
 def file_sha256(path: Path) -> str:

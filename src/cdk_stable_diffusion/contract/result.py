@@ -18,6 +18,7 @@ from .fields import (
     object_schema,
     with_defaults,
 )
+from .finishing import MAX_HOOK_CHARACTERS
 from .message import (
     RUNTIME_CLASS_FIELD,
     RUNTIME_FIELD,
@@ -48,8 +49,10 @@ ERROR_CODES = (
     "out-of-memory",
     "deadline-exceeded",
     "output-failed",
+    "unsafe-content",
 )
-"""Why a task failed: the message, the model, the request, its input images or the run."""
+"""Why a task failed: the message, the model, the request, its input images, the run or what it
+drew."""
 
 _SECONDS = 7 * 24 * 3600.0
 
@@ -108,6 +111,22 @@ PARAMETER_FIELDS: tuple[Field, ...] = (
         minimum=limits.MIN_SCALE,
         maximum=limits.MAX_SCALE,
         multiple_of=limits.SCALE_MULTIPLE,
+    ),
+    Integer(
+        "clip_skip",
+        "Which layer of the text encoder was read, where the request or the model said so.",
+        minimum=limits.MIN_CLIP_SKIP,
+        maximum=limits.MAX_CLIP_SKIP,
+    ),
+    Text(
+        "safety_checker",
+        "What found the pictures safe: model is the model's own, module:function the runtime's.",
+        max_length=MAX_HOOK_CHARACTERS,
+    ),
+    Text(
+        "watermark",
+        "What the pictures were marked with: text= and the text, or module:function.",
+        max_length=MAX_HOOK_CHARACTERS,
     ),
 )
 
@@ -219,6 +238,9 @@ class Parameters:
     scheduler: str | None = None
     strength: float | None = None
     scale: int | None = None
+    clip_skip: int | None = None
+    safety_checker: str | None = None
+    watermark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -321,7 +343,7 @@ class ResultMessage:
         }
 
 
-_LATER_PARAMETERS = frozenset({"strength", "scale"})
+_LATER_PARAMETERS = frozenset({"strength", "scale", "clip_skip", "safety_checker", "watermark"})
 
 
 def _parameters(value: dict[str, Any] | None) -> Parameters | None:

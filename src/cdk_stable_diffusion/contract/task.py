@@ -33,13 +33,24 @@ OUTPUT_FORMATS = ("png", "jpeg", "webp")
 SCHEDULERS = (
     "ddim",
     "dpmpp_2m",
+    "dpmpp_2m_exponential",
     "dpmpp_2m_karras",
+    "dpmpp_2m_sde",
+    "dpmpp_2m_sde_exponential",
+    "dpmpp_2m_sde_karras",
+    "dpmpp_sde",
+    "dpmpp_sde_karras",
     "euler",
     "euler_ancestral",
+    "euler_exponential",
+    "euler_karras",
+    "flow_match_euler",
     "heun",
+    "heun_karras",
     "lcm",
     "pndm",
     "unipc",
+    "unipc_karras",
 )
 
 _SEGMENT = r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*"
@@ -79,7 +90,7 @@ TASK_FIELDS: tuple[Field, ...] = (
     Text(
         "prompt",
         "What the picture shall show. Never fetched, whatever it looks like. Needed by every task "
-        "type but upscale.",
+        "type but upscale, where only an upscaler's model takes one.",
         default="",
         max_length=limits.MAX_PROMPT_CHARACTERS,
     ),
@@ -154,7 +165,12 @@ TASK_FIELDS: tuple[Field, ...] = (
         minimum=1,
         maximum=limits.MAX_IMAGES,
     ),
-    Choice("scheduler", f"Noise scheduler.{MODEL_DECIDES}", choices=SCHEDULERS),
+    Choice(
+        "scheduler",
+        "Noise scheduler. Models that draw by flow matching, such as SD 3 and FLUX, take "
+        f"flow_match_euler alone, and others all but that.{MODEL_DECIDES}",
+        choices=SCHEDULERS,
+    ),
     Choice("output_format", "File format.", default="png", choices=OUTPUT_FORMATS),
     OUTPUT_PREFIX_FIELD,
     AnyJson(
@@ -170,6 +186,14 @@ TASK_FIELDS: tuple[Field, ...] = (
         max_length=limits.MAX_IDEMPOTENCY_KEY_CHARACTERS,
         pattern=r"[A-Za-z0-9._:/+=@-]+",
         pattern_says="letters, digits and . _ : / + = @ -",
+    ),
+    Integer(
+        "clip_skip",
+        "Which layer of the CLIP text encoder is read, counted from its end as Automatic1111 "
+        "does: 1 is the last, as SD 1 and SD 2 have it, 2 the one before, as SDXL and SD 3 have "
+        f"it.{MODEL_DECIDES}",
+        minimum=limits.MIN_CLIP_SKIP,
+        maximum=limits.MAX_CLIP_SKIP,
     ),
 )
 
@@ -202,6 +226,7 @@ class TaskRequest:
         mask: Reference to the picture that tells what to draw anew.
         strength: How far from the picture the result may go.
         scale: How many times wider and higher the picture is made.
+        clip_skip: Which layer of the text encoder is read, counted from its end.
     """
 
     model: str
@@ -223,6 +248,7 @@ class TaskRequest:
     mask: str | None = None
     strength: float | None = None
     scale: int | None = None
+    clip_skip: int | None = None
 
     @classmethod
     def parse(cls, value: Any) -> TaskRequest:
@@ -260,7 +286,7 @@ class TaskRequest:
         }
 
 
-_LATER_FIELDS = frozenset({"image", "mask", "strength", "scale"})
+_LATER_FIELDS = frozenset({"image", "mask", "strength", "scale", "clip_skip"})
 
 
 def request_faults(value: Any) -> list[Fault]:

@@ -23,24 +23,14 @@ class TaskTypeRules:
     refuses: tuple[str, ...]
 
 
-_DRAWING = (
-    "negative_prompt",
-    "width",
-    "height",
-    "steps",
-    "guidance_scale",
-    "seed",
-    "num_images",
-    "scheduler",
-)
-
 TASK_TYPE_RULES = {
     TEXT_TO_IMAGE: TaskTypeRules(needs=("prompt",), refuses=("image", "mask", "strength", "scale")),
     IMAGE_TO_IMAGE: TaskTypeRules(needs=("prompt", "image"), refuses=("mask", "scale")),
     INPAINTING: TaskTypeRules(needs=("prompt", "image", "mask"), refuses=("scale",)),
-    # Nothing is drawn: the same picture, larger.
+    # The same picture, larger; an upscaler's model draws what is finer, by a prompt if it likes.
     UPSCALE: TaskTypeRules(
-        needs=("image", "scale"), refuses=("prompt", "mask", "strength", *_DRAWING)
+        needs=("image", "scale"),
+        refuses=("mask", "strength", "width", "height", "num_images", "scheduler", "clip_skip"),
     ),
 }
 

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=DIRECTORY",
-        help="publish a diffusers directory as model NAME; may be repeated",
+        help="publish a model's directory as model NAME; may be repeated",
     )
     up.add_argument(
         "--set",

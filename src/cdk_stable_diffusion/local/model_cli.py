@@ -47,10 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     push = commands.add_parser(
         "push",
         help="upload a model",
-        description="Upload a diffusers directory with its manifest, so that runtimes can load "
+        description="Upload a model's directory with its manifest, so that runtimes can load "
         "it. Credentials and region are those of the AWS SDK.",
     )
-    push.add_argument("directory", type=Path, help="as diffusers' save_pretrained writes it")
+    push.add_argument(
+        "directory",
+        type=Path,
+        help="as diffusers' save_pretrained writes it, or with one .safetensors checkpoint",
+    )
     push.add_argument("bucket", type=_bucket, metavar="s3://BUCKET", help="the model bucket")
     push.add_argument("--name", help="the model's name (default: the directory's)")
     push.set_defaults(run=_push)

@@ -29,7 +29,8 @@ def publish_model(
     The manifest goes last: a runtime takes a model for whole once it has one.
 
     Args:
-        directory: A directory as diffusers' `save_pretrained` writes it.
+        directory: A directory as diffusers' `save_pretrained` writes it, or one with a single
+            ``.safetensors`` file that holds the whole model.
         bucket: The model bucket.
         s3: S3 client.
         name: Name of the model. Default: the directory's.

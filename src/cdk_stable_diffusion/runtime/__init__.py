@@ -5,6 +5,7 @@ from __future__ import annotations
 from .batching import Batching
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
 from .engine import Engine
+from .finishing import Finishing, SafetyChecker, Watermark
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -22,6 +23,7 @@ __all__ = [
     "DisruptionReason",
     "DisruptionWindow",
     "Engine",
+    "Finishing",
     "GpuNodes",
     "ImageCache",
     "ImageStart",
@@ -29,7 +31,9 @@ __all__ = [
     "InputImages",
     "Model",
     "RuntimeImage",
+    "SafetyChecker",
     "Scaling",
     "SdNodePool",
     "SdRuntime",
+    "Watermark",
 ]

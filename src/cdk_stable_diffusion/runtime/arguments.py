@@ -16,6 +16,7 @@ from .batching import A_BATCHING, Batching
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .engine import Engine
+from .finishing import Finishing, check_finishing
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .input_images import InputImages
@@ -56,6 +57,7 @@ def check_runtime(
     batching: Batching,
     engine: Engine,
     input_images: InputImages,
+    finishing: Finishing,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
 
@@ -76,6 +78,7 @@ def check_runtime(
         batching: See `SdRuntime`.
         engine: See `SdRuntime`.
         input_images: See `SdRuntime`.
+        finishing: See `SdRuntime`.
 
     Raises:
         ValueError: Naming every argument that is wrong.
@@ -104,12 +107,10 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
-    if faults.check_type("batching", batching, Batching, A_BATCHING) and is_engine:
-        faults.check(
-            batching.tasks == 1 or engine.image is None,
-            f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
-            "the other: only Engine.diffusers() shares passes",
-        )
+    _check_batching(faults, batching, engine if is_engine else None)
+    check_finishing(
+        faults, finishing, image=image if is_image else None, engine=engine if is_engine else None
+    )
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
     needs: dict[str, object] = {"api": api, "cluster": cluster, "nodes": nodes}
@@ -150,6 +151,15 @@ def check_runtime(
             if isinstance(nodes, GpuNodes):
                 claims.take_name(cluster._pool_names, name)
     claims.raise_if_any(where)
+
+
+def _check_batching(faults: Faults, batching: Batching, engine: Engine | None) -> None:
+    if faults.check_type("batching", batching, Batching, A_BATCHING) and engine is not None:
+        faults.check(
+            batching.tasks == 1 or engine.image is None,
+            f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
+            "the other: only Engine.diffusers() shares passes",
+        )
 
 
 def images_of(image: RuntimeImage, engine: Engine) -> list[RuntimeImage]:

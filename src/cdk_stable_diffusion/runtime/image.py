@@ -79,9 +79,10 @@ class RuntimeImage:
 
         Args:
             models: Models that travel in the image: by their names, directories as diffusers'
-                ``save_pretrained`` writes them, with weights in .safetensors files. Docker reads
-                them when it builds the image, so `cdk deploy` must run where they are. A new byte
-                in them makes a new image. Default: none.
+                ``save_pretrained`` writes them, with weights in .safetensors files, or that hold
+                one .safetensors file with the whole model. Docker reads them when it builds the
+                image, so `cdk deploy` must run where they are. A new byte in them makes a new
+                image. Default: none.
 
         Returns:
             The choice.

@@ -19,7 +19,7 @@ from aws_cdk import FileSystem
 
 from .._validation import Faults, is_token, shown
 from ..contract.limits import MAX_MODEL_NAME_CHARACTERS
-from ..contract.model import InvalidModel, check_directory, code_faults
+from ..contract.model import InvalidModel, check_directory
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
 
 IMAGE_MODELS_DIRECTORY = "/opt/models"
@@ -36,7 +36,7 @@ class ImageModel:
 
     Attributes:
         name: Its name, as in requests.
-        directory: A directory as diffusers' ``save_pretrained`` writes it.
+        directory: A directory as diffusers' ``save_pretrained`` writes it, or with one checkpoint.
     """
 
     name: str
@@ -84,9 +84,7 @@ def _faults(name: object, directory: object) -> Iterator[str]:
         check_directory(path, "model")
     except InvalidModel as error:
         yield from (fault.detail for fault in error.faults)
-    inside = sorted(path.rglob("*"))
-    yield from code_faults(each.relative_to(path).as_posix() for each in inside)
-    for each in inside:
+    for each in sorted(path.rglob("*")):
         if each.is_symlink():
             yield (
                 f"holds the symbolic link {each.relative_to(path).as_posix()}, which Docker does "

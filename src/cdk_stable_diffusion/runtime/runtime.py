@@ -25,6 +25,7 @@ from .batching import Batching
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .engine import Engine
 from .engine_container import ENGINE_DIRECTORY, EngineContainer
+from .finishing import Finishing
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -130,6 +131,7 @@ class SdRuntime(Construct):
         batching: Batching | None = None,
         engine: Engine | None = None,
         input_images: InputImages | None = None,
+        finishing: Finishing | None = None,
     ) -> None:
         """Make a runtime.
 
@@ -162,6 +164,8 @@ class SdRuntime(Construct):
             engine: What makes its pictures. Default: `Engine.diffusers()`.
             input_images: Where the pictures may come from that tasks begin with, and how large
                 they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
+            finishing: What is done to each picture between drawing and storing it: a safety check,
+                a watermark. Default: nothing.
 
         Raises:
             ValueError: Naming every argument that is wrong, also where another runtime already
@@ -177,6 +181,7 @@ class SdRuntime(Construct):
         image = RuntimeImage.from_package() if image is None else image
         self.engine = engine = Engine.diffusers() if engine is None else engine
         input_images = InputImages() if input_images is None else input_images
+        finishing = Finishing() if finishing is None else finishing
         check_runtime(
             scope=scope,
             where=f"SdRuntime {scope.node.path}/{id}",
@@ -194,6 +199,7 @@ class SdRuntime(Construct):
             batching=self.batching,
             engine=engine,
             input_images=input_images,
+            finishing=finishing,
         )
         super().__init__(scope, id)
         needs = {"api": api, "cluster": cluster, "nodes": nodes, **input_images._needs}
@@ -239,6 +245,8 @@ class SdRuntime(Construct):
             input_hosts=tuple(input_images.hosts),
             max_input_bytes=input_images._max_bytes,
             max_input_pixels=input_images._most_pixels,
+            safety_checker=finishing._safety_checker,
+            watermark=finishing._watermark,
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes, engine)
         self.image_cache = None

@@ -511,6 +511,7 @@ def _order(generation: Generation) -> dict[str, Any]:
         "strength": generation.strength,
         "scale": generation.scale,
         "max_input_pixels": generation.max_input_pixels,
+        "clip_skip": generation.clip_skip,
         "inputs": {name: len(data) for name, data in generation.inputs.items()},
     }
 

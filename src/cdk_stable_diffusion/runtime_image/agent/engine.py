@@ -52,6 +52,7 @@ class Generation:
         strength: How far from the image the pictures may go.
         scale: How many times larger to make the image.
         max_input_pixels: Most pixels of an input image.
+        clip_skip: Which layer of the text encoder to read, counted from its end.
     """
 
     prompt: str
@@ -67,6 +68,7 @@ class Generation:
     strength: float | None = None
     scale: int | None = None
     max_input_pixels: int = MAX_INPUT_PIXELS
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,7 +37,7 @@ def _check(manifest: ModelManifest, model: str) -> None:
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):
         faults.append("a path occurs twice")
-    if not is_model(paths):
+    if not faults and not is_model(paths):
         faults.append(f"there is {NO_MODEL}")
     if faults:
         raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

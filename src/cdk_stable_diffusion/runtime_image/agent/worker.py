@@ -175,14 +175,16 @@ class Worker:
             steps=_WARM_UP_STEPS,
             guidance_scale=defaults.guidance_scale,
             scheduler=defaults.scheduler,
+            clip_skip=defaults.clip_skip,
         )
         try:
             self._engine.generate(generation, timeout=self._task_timeout_seconds)
         except TaskFailure as failure:
-            if failure.code != "unsupported-request":
+            # An upscaler draws from no prompt alone, and its first task must warm it up; a safety
+            # checker may dislike what so few steps drew.
+            if failure.transient or failure.code not in ("unsupported-request", "unsafe-content"):
                 raise
-            # A model that draws only from an image, say: its first task warms it up.
-            _LOG.info("not warmed up: %s", failure)
+            _LOG.info("no warm-up: %s", failure)
 
     def _handle(self, works: Sequence[Work]) -> bool:
         """Do tasks in one pass, and tell whether that went well."""
@@ -351,4 +353,5 @@ def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generat
         strength=request.strength,
         scale=request.scale,
         max_input_pixels=max_input_pixels,
+        clip_skip=request.clip_skip or defaults.clip_skip,
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from ...contract import InvalidModel, ModelManifest
 from ...contract.environment import variable_name
 from ...contract.keys import MODEL_MANIFEST_NAME
-from ...contract.model import code_faults
 
 VARIABLE = variable_name("image_models_directory")
 
@@ -39,7 +38,6 @@ def write_manifests(directory: Path) -> list[ModelManifest]:
         except InvalidModel as error:
             faults.append(f"{path}: {error}")
             continue
-        faults += [f"{path}: {fault}" for fault in code_faults(f.path for f in manifest.files)]
         manifests.append(manifest)
     if faults:
         raise ValueError("\n".join(faults))

@@ -11,15 +11,21 @@ from typing import Any
 
 import numpy
 import torch
+from PIL import Image
 
 from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
+from .clip_skip import skipped_layers
 from .failure import BrokenDevice, Cancelled, EngineFailure
+from .finishing import NO_CHECKER, Check, Finishing
 from .input_pictures import decode_mask, decode_picture, fitted
+from .loading import load_pipeline
 from .memory import CudaDevice, PassMemory
-from .model_directory import checked_pipeline_class, variant_of
+from .model_kind import ModelKind, kind_of
+from .model_upscaling import upscale_by_model
+from .models_checker import take_checker
 from .passes import check_alike, passes, prompt_arguments
-from .pipeline_classes import pipeline_for
+from .pipeline_classes import pipeline_for, upscaler_scale
 from .schedulers import make_scheduler
 from .upscaling import upscale
 
@@ -27,8 +33,6 @@ OnStep = Callable[[int, int], None]
 Drawn = tuple[list["Picture"], dict[str, Any]]
 """The pictures of an order, and the values that were used."""
 
-USUAL_STEPS = 25
-USUAL_GUIDANCE_SCALE = 7.5
 USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
 
 
@@ -50,6 +54,7 @@ class Order:
     strength: float | None = None
     scale: int | None = None
     max_input_pixels: int = limits.MAX_INPUT_PIXELS
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,18 @@ class Picture:
 class Diffusion:
     """Holds one model and draws with it. For one thread."""
 
-    def __init__(self) -> None:
-        """Choose the device: CUDA where there is one."""
+    def __init__(self, finishing: Finishing | None = None) -> None:
+        """Choose the device: CUDA where there is one.
+
+        Args:
+            finishing: What is done to each picture that was drawn. Default: nothing.
+        """
+        self._finishing = Finishing() if finishing is None else finishing
+        self._checker: Check | None = None
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Half precision is very slow on a CPU.
-        self._dtype = torch.float16 if self.device == "cuda" else torch.float32
         self._pipeline: Any = None
         self._own_scheduler: Any = None
+        self._kind: ModelKind | None = None
         # By task type; they share the pipeline's parts, and so take no memory of their own.
         self._others: dict[str, Any] = {}
         self._memory = PassMemory(CudaDevice() if self.device == "cuda" else None)
@@ -90,22 +100,23 @@ class Diffusion:
         """Load a model in place of the one that is held.
 
         Args:
-            directory: A diffusers pipeline's directory with safetensors weights.
+            directory: A diffusers directory, or one with a single-file checkpoint.
 
         Raises:
             EngineFailure: If it cannot be loaded.
         """
         self._unload()
         try:
-            chosen = checked_pipeline_class(directory)
-            pipeline = chosen.from_pretrained(
-                str(directory),
-                dtype=self._dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                variant=variant_of(directory),
-            )
-            self._pipeline = pipeline.to(self.device)
+            # Half precision is very slow on a CPU.
+            pipeline = load_pipeline(
+                directory,
+                in_half=self.device == "cuda",
+                with_checker=self._finishing.needs_models_checker,
+            ).to(self.device)
+            self._checker = take_checker(pipeline)
+            if self._finishing.needs_models_checker and self._checker is None:
+                raise EngineFailure("model-invalid", NO_CHECKER)
+            self._pipeline = pipeline
         except EngineFailure:
             raise
         except Exception as error:
@@ -119,6 +130,8 @@ class Diffusion:
             # Decodes one picture after the other, which takes no more memory for more of them.
             self._pipeline.vae.enable_slicing()
         self._own_scheduler = self._pipeline.scheduler
+        if upscaler_scale(self._pipeline) is None:
+            self._kind = kind_of(self._pipeline)
 
     def draw(self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]) -> Drawn:
         """Draw.
@@ -137,7 +150,7 @@ class Diffusion:
         """
         self.most_pictures = None
         if order.task_type == UPSCALE:
-            return _upscaled(order)
+            return self._finished([order], lambda: self._upscaled(order, on_step, cancelled))[0]
         return self._draw([order], on_step, cancelled)[0]
 
     def draw_together(
@@ -178,13 +191,30 @@ class Diffusion:
         self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
     ) -> list[Drawn]:
         """Draw in one pass. Only a single order may begin with a picture."""
-        self._check_loaded()
-        inputs = _decoded(orders[0])
-        parameters = [self._parameters(order, inputs) for order in orders]
-        seeds = [seed for order in orders for seed in order.seeds]
+        return self._finished(orders, lambda: self._in_one_pass(orders, on_step, cancelled))
+
+    def _in_one_pass(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+        order = orders[0]
+        # Before anything is decoded: whether the model is for this at all.
+        self._pipeline_for(order.task_type)
+        inputs = _decoded(order)
+        parameters = [self._parameters(each, inputs) for each in orders]
         self._memory.begin()
+        images = self._images(orders, inputs, parameters[0], on_step, cancelled)
+        self.most_pictures = self._memory.most_pictures(len(images))
+        return [Image.fromarray(image) for image in images], parameters
+
+    def _finished(
+        self,
+        orders: Sequence[Order],
+        draw: Callable[[], tuple[list[Image.Image], list[dict[str, Any]]]],
+    ) -> list[Drawn]:
+        """Draw, check and mark what was drawn, and divide it among the orders."""
         try:
-            images = self._images(orders, inputs, parameters[0], on_step, cancelled)
+            images, parameters = draw()
+            images = self._finishing.finish(images, self._checker)
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
@@ -192,32 +222,33 @@ class Diffusion:
             # The libraries refuse with a ValueError what a model cannot do.
             code = "unsupported-request" if isinstance(error, ValueError) else "generation-failed"
             raise EngineFailure(code, f"{type(error).__name__}: {error}") from error
-        self.most_pictures = self._memory.most_pictures(len(seeds))
+        seeds = [seed for order in orders for seed in order.seeds]
         pictures = [
-            Picture(image.shape[1], image.shape[0], seed, image.tobytes())
+            Picture(image.width, image.height, seed, image.tobytes())
             for image, seed in zip(images, seeds, strict=True)
         ]
         left = iter(pictures)
         return [
-            (list(islice(left, len(order.seeds))), values)
+            (list(islice(left, len(order.seeds))), {**values, **self._finishing.said()})
             for order, values in zip(orders, parameters, strict=True)
         ]
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
-        factor = max(self._pipeline.vae_scale_factor, limits.SIDE_MULTIPLE_PIXELS)
-        columns, rows = self._own_size() if inputs is None else inputs.image.size
+        kind = self._kind or kind_of(self._pipeline)
+        factor = kind.size_multiple
+        columns, rows = kind.own_size if inputs is None else inputs.image.size
         if inputs is not None:
             columns, rows = columns // factor * factor, rows // factor * factor
         parameters: dict[str, Any] = {
             "width": order.width or columns,
             "height": order.height or rows,
-            "steps": order.steps or USUAL_STEPS,
-            "guidance_scale": (
-                USUAL_GUIDANCE_SCALE if order.guidance_scale is None else order.guidance_scale
-            ),
+            "steps": order.steps or kind.steps,
+            "guidance_scale": kind.guidance(order.guidance_scale),
             "seed": order.seeds[0],
             "scheduler": order.scheduler,
         }
+        if order.clip_skip is not None:
+            parameters["clip_skip"] = order.clip_skip
         for side in ("width", "height"):
             if parameters[side] % factor:
                 raise EngineFailure(
@@ -229,13 +260,6 @@ class Diffusion:
             usual = USUAL_STRENGTHS[order.task_type]
             parameters["strength"] = usual if order.strength is None else order.strength
         return parameters
-
-    def _own_size(self) -> tuple[int, int]:
-        """Return the width and height that the model was made for."""
-        factor = self._pipeline.vae_scale_factor
-        sample_size = self._pipeline.unet.config.sample_size
-        rows, columns = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
-        return columns * factor, rows * factor
 
     def _images(
         self,
@@ -262,12 +286,15 @@ class Diffusion:
         if inputs is not None:
             inputs = _fitted(inputs, size)
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
-        if order.task_type != IMAGE_TO_IMAGE:
-            # Image-to-image takes its size from the picture.
+        kind = self._kind or kind_of(self._pipeline)
+        arguments = kind.arguments_for(prompt_arguments(orders))
+        if (skipped := skipped_layers(self._pipeline, order.clip_skip)) is not None:
+            arguments["clip_skip"] = skipped
+        if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
+            # Other image-to-image takes its size from the picture.
             pictures["width"], pictures["height"] = size
         with torch.inference_mode():
             result = pipeline(
-                **prompt_arguments(orders),
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
                 # One on the CPU for each picture: a picture depends on its seed alone, neither
@@ -279,6 +306,7 @@ class Diffusion:
                 ],
                 output_type="np",
                 callback_on_step_end=after_step,
+                **arguments,
                 **pictures,
             )
         images = numpy.asarray(result.images)
@@ -289,17 +317,62 @@ class Diffusion:
         return (images * 255).round().astype("uint8")
 
     def _pipeline_for(self, task_type: str) -> Any:
-        if task_type == TEXT_TO_IMAGE:
-            return self._pipeline
+        if self._pipeline is None:
+            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
         if task_type not in self._others:
             other = pipeline_for(self._pipeline, task_type)
             other.set_progress_bar_config(disable=True)
             self._others[task_type] = other
         return self._others[task_type]
 
+    def _upscaled(
+        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+        image = _decoded_image(order)
+        if order.scale is None:
+            raise EngineFailure("unsupported-request", "scale is missing")
+
+        def after_step(step: int, steps: int) -> None:
+            if cancelled():
+                raise Cancelled
+            on_step(step, steps)
+
+        drawn: dict[str, Any] = {"steps": None, "guidance_scale": None}
+        if upscaler_scale(self._pipeline) is None:
+            if order.prompt or order.negative_prompt:
+                raise EngineFailure(
+                    "unsupported-request",
+                    "the model is no upscaler, so that upscale draws nothing and takes no prompt",
+                )
+            larger = upscale(image, order.scale)
+        else:
+            self._pipeline.scheduler = make_scheduler(self._own_scheduler, None)
+            larger, drawn = upscale_by_model(
+                self._pipeline,
+                image,
+                prompt=order.prompt,
+                negative_prompt=order.negative_prompt,
+                seed=order.seeds[0],
+                steps=order.steps,
+                guidance_scale=order.guidance_scale,
+                scale=order.scale,
+                after_step=after_step,
+            )
+        parameters = {
+            "width": larger.width,
+            "height": larger.height,
+            **drawn,
+            "seed": order.seeds[0],
+            "scheduler": None,
+            "scale": order.scale,
+        }
+        return [larger], [parameters]
+
     def _unload(self) -> None:
         self._pipeline = None
         self._own_scheduler = None
+        self._kind = None
+        self._checker = None
         self._others = {}
         gc.collect()
         if self.device == "cuda":
@@ -374,23 +447,6 @@ def _with_what_is_kept(images: Any, inputs: _Inputs) -> Any:
     own = numpy.asarray(inputs.image, "float64") / 255
     share = numpy.asarray(inputs.mask, "float64")[..., None] / 255
     return images * share + own * (1 - share)
-
-
-def _upscaled(order: Order) -> tuple[list[Picture], dict[str, Any]]:
-    image = _decoded_image(order)
-    if order.scale is None:
-        raise EngineFailure("unsupported-request", "scale is missing")
-    larger = upscale(image, order.scale)
-    parameters = {
-        "width": larger.width,
-        "height": larger.height,
-        "steps": None,
-        "guidance_scale": None,
-        "seed": order.seeds[0],
-        "scheduler": None,
-        "scale": order.scale,
-    }
-    return [Picture(larger.width, larger.height, order.seeds[0], larger.tobytes())], parameters
 
 
 def _raise_device_errors(error: Exception) -> None:

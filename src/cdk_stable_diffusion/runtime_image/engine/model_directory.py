@@ -6,29 +6,47 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...contract.model import code_faults
+from ...contract.model import PIPELINE_INDEX_NAME, checkpoint_name, code_faults
 from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
 _LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl"})
 
 
-def checked_pipeline_class(directory: Path) -> Any:
-    """Check that a directory can be loaded without running code of its own.
+def checkpoint_in(directory: Path) -> Path | None:
+    """Return a directory's single-file checkpoint; None if it is a pipeline's directory.
 
     Args:
         directory: The directory.
+
+    Raises:
+        EngineFailure: If it holds neither, or a file that runs code when it is read.
+    """
+    paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+    if faults := code_faults(paths):
+        raise EngineFailure("model-invalid", faults[0])
+    name = checkpoint_name(paths)
+    if name is None and PIPELINE_INDEX_NAME not in paths:
+        raise EngineFailure(
+            "model-invalid",
+            f"is no model for diffusers: it has no {PIPELINE_INDEX_NAME} and no single "
+            ".safetensors file at its top",
+        )
+    return None if name is None else directory / name
+
+
+def checked_pipeline_class(directory: Path) -> Any:
+    """Check that a pipeline's directory can be loaded without running code of its own.
+
+    Args:
+        directory: The directory, after `checkpoint_in`.
 
     Returns:
         The class of its pipeline.
 
     Raises:
-        EngineFailure: If it is not a pipeline's, is of a class that is not supported, or holds a
-            file that runs code when it is read.
+        EngineFailure: If it is of a class that is not supported, or names others' code.
     """
-    paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
-    if faults := code_faults(paths):
-        raise EngineFailure("model-invalid", faults[0])
     index = _index(directory)
     for name, value in index.items():
         if name.startswith("_") or not isinstance(value, list):

@@ -56,8 +56,10 @@ class Server:
 
         import_libraries()
         from .diffusion import Diffusion
+        from .finishing import Finishing
 
-        diffusion = Diffusion()
+        # A function that cannot be imported ends the process: nothing may be drawn without it.
+        diffusion = Diffusion(Finishing.from_environment(os.environ))
         seconds = round(time.monotonic() - started, 3)
         _LOG.info("imported", extra={"seconds": seconds, "device": diffusion.device})
         self._state = "idle"
@@ -195,7 +197,7 @@ def _order(header: dict[str, Any], payload: bytes) -> Any:
     )
 
 
-_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels")
+_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels", "clip_skip")
 
 
 def _additions(header: dict[str, Any], payload: bytes) -> dict[str, Any]:
