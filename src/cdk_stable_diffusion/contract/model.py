@@ -15,10 +15,10 @@ from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
-from .fields import Field, Integer, Text, object_faults
+from .fields import Field, Integer, ObjectField, Text, object_faults
 from .keys import MODEL_MANIFEST_NAME
 from .message import VERSION_FIELD
-from .result import SHA256_FIELD, ObjectField
+from .result import SHA256_FIELD
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
 

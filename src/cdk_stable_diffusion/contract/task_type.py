@@ -32,6 +32,11 @@ _DRAWING = (
     "seed",
     "num_images",
     "scheduler",
+    "adapters",
+    "embeddings",
+    "vae",
+    "control_image",
+    "control_scale",
 )
 
 TASK_TYPE_RULES = {
