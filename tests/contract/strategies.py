@@ -24,6 +24,7 @@ from cdk_stable_diffusion.contract import (
     Timings,
     limits,
 )
+from cdk_stable_diffusion.contract.model_kind import MODEL_KINDS
 from cdk_stable_diffusion.contract.result import ERROR_CODES
 from cdk_stable_diffusion.contract.task import OUTPUT_FORMATS, SCHEDULERS
 
@@ -221,6 +222,7 @@ manifests = st.builds(
         height=or_none(sides),
         scheduler=or_none(st.sampled_from(SCHEDULERS)),
     ),
+    kind=st.sampled_from(MODEL_KINDS),
 )
 route_tables = st.builds(
     RouteTable,

@@ -15,9 +15,10 @@ from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
-from .fields import Field, Integer, ObjectField, Text, object_faults
+from .fields import Choice, Field, Integer, ObjectField, Text, object_faults
 from .keys import MODEL_MANIFEST_NAME
 from .message import VERSION_FIELD
+from .model_kind import MODEL_KINDS, PIPELINE, kind_of_directory
 from .result import SHA256_FIELD
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
@@ -74,6 +75,12 @@ MANIFEST_FIELDS: tuple[Field, ...] = (
         fields=DEFAULT_FIELDS,
     ),
     ObjectField("files", "The files.", required=True, fields=FILE_FIELDS, many=True),
+    Choice(
+        "kind",
+        "What it is: a whole pipeline, or something to add to one.",
+        default=PIPELINE,
+        choices=MODEL_KINDS,
+    ),
 )
 
 
@@ -113,12 +120,14 @@ class ModelManifest:
         files: Its files, sorted by path.
         defaults: Its generation defaults.
         version: Version of the contract.
+        kind: What it is; one of `MODEL_KINDS`.
     """
 
     name: str
     files: tuple[ModelFile, ...]
     defaults: GenerationDefaults = field(default_factory=GenerationDefaults)
     version: str = CONTRACT_VERSION
+    kind: str = PIPELINE
 
     @property
     def digest(self) -> str:
@@ -132,9 +141,15 @@ class ModelManifest:
         return sum(file.size for file in self.files)
 
     def to_json(self) -> str:
-        """Return the manifest as JSON."""
-        values = asdict(self)
-        return strict_json.dumps({**values, "files": list(values["files"])})
+        """Return the manifest as JSON.
+
+        The kind came later and is left out where there was no other before, so that agents of
+        before can read the manifests of their models.
+        """
+        values = {**asdict(self), "files": [asdict(file) for file in self.files]}
+        if self.kind == PIPELINE:
+            del values["kind"]
+        return strict_json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> ModelManifest:
@@ -151,6 +166,7 @@ class ModelManifest:
             name=value["name"],
             files=tuple(ModelFile(**file) for file in value["files"]),
             defaults=GenerationDefaults(**value["defaults"]),
+            kind=value.get("kind") or PIPELINE,
         )
 
     @classmethod
@@ -159,21 +175,33 @@ class ModelManifest:
 
         Args:
             directory: A directory as diffusers' ``save_pretrained`` writes it, with an optional
-                ``generation_defaults.json``.
+                ``generation_defaults.json``; or, for what is added to a model, a directory with
+                one ``.safetensors`` file in it, or that file alone.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is not a pipeline's, a file has a name that the
-                manifest cannot hold, the model's name is not allowed, or the defaults are wrong.
+            InvalidModel: If the directory is neither a pipeline's nor holds anything that is added
+                to one, a file has a name that the manifest cannot hold, the model's name is not
+                allowed, or the defaults are wrong.
         """
         paths, defaults = check_directory(directory, name)
+        root = root_of(directory)
+        names = [path.relative_to(root).as_posix() for path in paths]
         files = (
-            ModelFile(
-                path.relative_to(directory).as_posix(), path.stat().st_size, file_sha256(path)
-            )
-            for path in paths
+            ModelFile(name, path.stat().st_size, file_sha256(path))
+            for name, path in zip(names, paths, strict=True)
         )
-        return cls(name=name, files=tuple(files), defaults=defaults)
+        return cls(
+            name=name,
+            files=tuple(files),
+            defaults=defaults,
+            kind=kind_of_directory(root, names),
+        )
+
+
+def root_of(directory: Path) -> Path:
+    """Return what a model's paths are relative to: its directory, or that of its only file."""
+    return directory.parent if directory.is_file() else directory
 
 
 def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationDefaults]:
@@ -189,12 +217,16 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     Raises:
         InvalidModel: As for `ModelManifest.of_directory`.
     """
-    manifest = directory / MODEL_MANIFEST_NAME
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
+    root = root_of(directory)
+    manifest = root / MODEL_MANIFEST_NAME
+    found = [directory] if directory.is_file() else directory.rglob("*")
+    paths = sorted(path for path in found if path.is_file() and path != manifest)
+    names = [path.relative_to(root).as_posix() for path in paths]
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-    if not (directory / "model_index.json").is_file():
-        faults.append(Fault("", f"{directory} has no model_index.json: not a pipeline"))
-    names = [path.relative_to(directory).as_posix() for path in paths]
+    try:
+        kind_of_directory(root, names)
+    except ValueError as error:
+        faults.append(Fault("", str(error)))
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -204,7 +236,7 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
         raise InvalidModel("model directory", faults)
     defaults = GenerationDefaults()
     if DEFAULTS_NAME in names:
-        text = (directory / DEFAULTS_NAME).read_text("utf-8")
+        text = (root / DEFAULTS_NAME).read_text("utf-8")
         defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
     return paths, defaults
 

@@ -1,0 +1,112 @@
+"""What lies under a name in the model bucket: a model, or something to add to one.
+
+Found out from the files themselves, so that nobody has to say it and nobody can say it wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .safetensors_header import tensor_shapes
+
+PIPELINE = "pipeline"
+LORA = "lora"
+TEXTUAL_INVERSION = "textual-inversion"
+VAE = "vae"
+
+MODEL_KINDS = (PIPELINE, LORA, TEXTUAL_INVERSION, VAE)
+
+KIND_IN_WORDS = {
+    PIPELINE: "a model",
+    LORA: "a LoRA adapter",
+    TEXTUAL_INVERSION: "a textual inversion embedding",
+    VAE: "an autoencoder (VAE)",
+}
+
+# Of LoRA and of its kin, LoHa and LoKr, in every tool's spelling.
+_LORA_PART = re.compile("lora|hada_|lokr_")
+_CHECKPOINT_PREFIX = "model.diffusion_model."
+_EMBEDDING_KEYS = ({"emb_params"}, {"clip_l", "clip_g"})
+_EMBEDDING_DIMENSIONS = (1, 2)
+_AUTOENCODER_PARTS = ("encoder.", "decoder.")
+_AUTOENCODER_PREFIX = "first_stage_model."
+
+
+def weights_path(paths: Sequence[str]) -> str | None:
+    """Return the one file of weights of what is added to a model; None if there is not just one.
+
+    Args:
+        paths: Paths inside its directory.
+    """
+    weights = [path for path in paths if path.lower().endswith(".safetensors")]
+    return weights[0] if len(weights) == 1 and "/" not in weights[0] else None
+
+
+def kind_of_directory(directory: Path, paths: Sequence[str]) -> str:
+    """Return what lies in a directory.
+
+    Args:
+        directory: The directory.
+        paths: Paths of its files inside it.
+
+    Returns:
+        One of `MODEL_KINDS`.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if "model_index.json" in paths:
+        return PIPELINE
+    path = weights_path(paths)
+    if path is None:
+        raise ValueError(
+            f"{directory} has no model_index.json: not a pipeline; nor is there one .safetensors "
+            "file with something to add to a model"
+        )
+    try:
+        shapes = tensor_shapes(directory / path)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+    kind = kind_of_tensors(shapes)
+    if kind == PIPELINE:
+        raise ValueError(
+            f"{directory} has no model_index.json: not a pipeline, but {path} is a whole model in "
+            "one file"
+        )
+    if kind is None:
+        raise ValueError(
+            f"{directory} has no model_index.json: not a pipeline; and what {path} holds is "
+            f"neither {', nor '.join(KIND_IN_WORDS[each] for each in MODEL_KINDS[1:])}"
+        )
+    return kind
+
+
+def kind_of_tensors(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return what the tensors of a file make; None if that is nothing known.
+
+    Args:
+        shapes: The shape of each tensor, by its name.
+
+    Returns:
+        One of `MODEL_KINDS`, "pipeline" for a whole checkpoint.
+    """
+    if any(name.startswith(_CHECKPOINT_PREFIX) for name in shapes):
+        return PIPELINE
+    # Before LoRA: the only tensor of an embedding may have any name at all.
+    if _is_embedding(shapes):
+        return TEXTUAL_INVERSION
+    if any(_LORA_PART.search(name) for name in shapes):
+        return LORA
+    plain = [name.removeprefix(_AUTOENCODER_PREFIX) for name in shapes]
+    if all(any(name.startswith(part) for name in plain) for part in _AUTOENCODER_PARTS):
+        return VAE
+    return None
+
+
+def _is_embedding(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether every tensor is one vector or a few."""
+    if len(shapes) != 1 and set(shapes) not in _EMBEDDING_KEYS:
+        return False
+    return all(len(shape) in _EMBEDDING_DIMENSIONS for shape in shapes.values())
