@@ -177,7 +177,7 @@ class SdRuntime(Construct):
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
-        self.role = self._create_role(api, image)
+        self.role = self._create_role(api)
         self.association = associate_role(
             self,
             "Association",
@@ -284,7 +284,7 @@ class SdRuntime(Construct):
         api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
-    def _create_role(self, api: SdApi, image: RuntimeImage) -> iam.Role:
+    def _create_role(self, api: SdApi) -> iam.Role:
         role = pod_role(
             self,
             "Role",
@@ -297,8 +297,6 @@ class SdRuntime(Construct):
             api=api,
             queue=self.queue,
             dead_letter_queue=self.dead_letter_queue,
-            model=self.model,
-            image=image,
         )
         for statement in statements:
             role.add_to_policy(statement)
