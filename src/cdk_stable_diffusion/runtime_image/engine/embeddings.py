@@ -93,7 +93,7 @@ def _taught(
 ) -> Iterator[None]:
     tokenizer, table = getattr(pipeline, name), encoder.get_input_embeddings()
     longer_tokenizer = copy.deepcopy(tokenizer)
-    rows = {}
+    rows: dict[int, torch.Tensor] = {}
     for asset, tensor in vectors.items():
         if tensor.shape[1] != table.embedding_dim:
             raise misfit(
