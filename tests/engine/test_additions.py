@@ -371,3 +371,30 @@ def test_a_pipeline_that_was_saved_with_its_controlnet_is_a_model(
     diffusion = Diffusion()
     diffusion.load(model)
     assert _pixels(diffusion) != _pixels(diffusion, control_image=CONTROL)
+
+
+def test_a_command_says_it_all(tmp_path: Path) -> None:
+    from cdk_stable_diffusion.runtime_image.agent.child import _assets
+    from cdk_stable_diffusion.runtime_image.agent.engine import AssetDirectory
+    from cdk_stable_diffusion.runtime_image.engine.server import _additions
+
+    one, other = (
+        AssetDirectory(name=name, digest=name * 2, path=tmp_path / name, weight=weight)
+        for name, weight in (("a", 0.5), ("b", -1.0))
+    )
+    header = {
+        "adapters": _assets(one, other),
+        "embeddings": _assets(),
+        "vae": _assets(one),
+        "control_scale": 0.25,
+        "inputs": {"control_image": 4},
+    }
+    told = _additions(json.loads(json.dumps(header)), b"1234")
+    first = Asset("a", "aa", tmp_path / "a", 0.5)
+    assert told == {
+        "adapters": (first, Asset("b", "bb", tmp_path / "b", -1.0)),
+        "vae": first,
+        "control_scale": 0.25,
+        "control_image": b"1234",
+    }
+    assert replace(ORDER, **told).vae == first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...contract import TaskRequest
@@ -79,11 +80,16 @@ def open_additions(models: Models, request: TaskRequest) -> AdditionsInUse:
     additions = list(additions_of(request))
     if not additions:
         return AdditionsInUse()
+    sizes = models.size_in_cache(request.model)
+    for each in additions:
+        with _blaming(each):
+            sizes |= models.size_in_cache(each.name)
+    models.check_room(sizes)
     held: list[ModelInUse] = []
     try:
-        models.check_room(request.model, *(each.name for each in additions))
         for each in additions:
-            held.append(_open(models, each))
+            with _blaming(each):
+                held.append(models.open(each.name, kind=each.kind))
     except BaseException:
         for opened in held:
             opened.close()
@@ -104,9 +110,11 @@ def open_additions(models: Models, request: TaskRequest) -> AdditionsInUse:
     )
 
 
-def _open(models: Models, addition: Addition) -> ModelInUse:
+@contextmanager
+def _blaming(addition: Addition) -> Iterator[None]:
+    """Say of a failure which field of the request it is up to."""
     try:
-        return models.open(addition.name, kind=addition.kind)
+        yield
     except TaskFailure as failure:
         raise TaskFailure(
             failure.code, f"{addition.field}: {failure.detail}", transient=failure.transient

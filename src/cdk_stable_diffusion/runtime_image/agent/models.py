@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...contract.model_kind import PIPELINE
 from ...contract.routing import STATIC
@@ -70,18 +70,31 @@ class Models:
             return carried.use()
         return self._opened_cache().open(name, kind=kind, wait_seconds=wait_seconds)
 
-    def check_room(self, *names: str) -> None:
+    def size_in_cache(self, name: str) -> dict[str, int]:
+        """Return how many bytes a model takes in the cache, by its digest; empty if none.
+
+        Args:
+            name: The model's name.
+
+        Raises:
+            TaskFailure: If it is nowhere.
+        """
+        if self._carried(name) is not None:
+            return {}
+        manifest = self._source.manifest(name)
+        return {manifest.digest: manifest.size}
+
+    def check_room(self, sizes: Mapping[str, int]) -> None:
         """Check that the cache can hold some models at once.
 
         Args:
-            names: The models' names.
+            sizes: Their bytes by digest.
 
         Raises:
-            TaskFailure: If it never can, or one of them is nowhere.
+            TaskFailure: If it never can.
         """
-        manifests = [self._source.manifest(name) for name in names if not self._carried(name)]
-        size = sum({each.digest: each.size for each in manifests}.values())
-        if manifests and size > (most := self._opened_cache().max_bytes):
+        size = sum(sizes.values())
+        if size > (most := self._opened_cache().max_bytes):
             raise TaskFailure(
                 "unsupported-request",
                 f"the model and what is added to it have {size} bytes, the cache holds {most}",
