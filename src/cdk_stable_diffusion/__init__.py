@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageCache as ImageCache
     from .runtime import ImageStart as ImageStart
+    from .runtime import InputBucket as InputBucket
+    from .runtime import InputImages as InputImages
     from .runtime import Model as Model
     from .runtime import RuntimeImage as RuntimeImage
     from .runtime import Scaling as Scaling
@@ -62,6 +64,8 @@ _HOMES = {
     "GpuNodes": "runtime",
     "ImageCache": "runtime",
     "ImageStart": "runtime",
+    "InputBucket": "runtime",
+    "InputImages": "runtime",
     "Model": "runtime",
     "RuntimeImage": "runtime",
     "Scaling": "runtime",

@@ -24,7 +24,7 @@ from cdk_stable_diffusion.contract import (
     new_task_id,
     timestamp,
 )
-from cdk_stable_diffusion.contract.keys import model_manifest_key, model_prefix
+from cdk_stable_diffusion.contract.keys import cancel_key, model_manifest_key, model_prefix
 from cdk_stable_diffusion.runtime_image.agent.aws import Clients, make_clients
 
 MODEL = "shapes"
@@ -157,6 +157,11 @@ class Scene:
     def send_text(self, text: str) -> None:
         """Put any text on the queue."""
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=text)
+
+    def cancel(self, task: TaskMessage) -> None:
+        """Ask for a task's cancellation as the API does."""
+        key = cancel_key(task.request.output_prefix, task.task_id)
+        self.s3.put_object(Bucket=self.output_bucket, Key=key, Body=b"{}")
 
     def wait_for_results(self, count: int, *, seconds: float = 20.0) -> list[ResultMessage]:
         """Take results from the result queue until there are that many."""

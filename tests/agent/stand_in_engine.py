@@ -1,6 +1,8 @@
 """A process that speaks the engine's frames without torch; the prompt says what it does.
 
 "sleep 2"   takes two seconds, in steps of 50 ms
+"count F 2" likewise; where it is cancelled, writes to the file F at which step it heard of that,
+            and at which it stopped
 "hang"      never answers
 "die"       ends by SIGSEGV
 "die once F"  ends by SIGSEGV unless the file F exists, which it makes
@@ -26,11 +28,15 @@ from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
 _commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 _cancelled: set[int] = set()
+_step = 0
+_heard_at: list[int] = []
 
 
 def _read(reader: FrameReader) -> None:
     while (frame := reader.read()) is not None:
         if frame.header["command"] == "cancel":
+            if frame.header["id"] not in _cancelled:
+                _heard_at.append(_step)
             _cancelled.add(frame.header["id"])
         else:
             _commands.put(frame.header)
@@ -38,6 +44,7 @@ def _read(reader: FrameReader) -> None:
 
 
 def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
+    global _step
     identifier, words = header["id"], header["prompt"].split()
     if words[0] == "hang":
         time.sleep(3600)
@@ -59,11 +66,15 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
     if words[0] == "stall":
         writer.write({"id": identifier, "event": "step", "step": 19, "steps": 20})
         time.sleep(float(words[1]))
-    steps = int(float(words[1]) / 0.05) if words[0] in ("sleep", "random") else 1
+    takes_time = words[0] in ("sleep", "random", "count")
+    steps = int(float(words[-1]) / 0.05) if takes_time else 1
     for step in range(steps):
+        _step = step
         if steps > 1:
             time.sleep(0.05)
         if identifier in _cancelled:
+            if words[0] == "count":
+                Path(words[1]).write_text(f"{_heard_at[-1]} {step}")
             writer.write({"id": identifier, "event": "cancelled"})
             return
         writer.write({"id": identifier, "event": "step", "step": step + 1, "steps": steps})

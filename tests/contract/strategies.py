@@ -20,12 +20,15 @@ from cdk_stable_diffusion.contract import (
     RouteTable,
     TaskError,
     TaskMessage,
+    TaskProgress,
+    TaskReference,
     TaskRequest,
     Timings,
     limits,
 )
 from cdk_stable_diffusion.contract.model_kind import MODEL_KINDS
-from cdk_stable_diffusion.contract.result import ERROR_CODES
+from cdk_stable_diffusion.contract.progress import PROGRESS_STATUSES
+from cdk_stable_diffusion.contract.result import ERROR_CODES, STATUSES
 from cdk_stable_diffusion.contract.task import OUTPUT_FORMATS, SCHEDULERS
 
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -151,7 +154,7 @@ seconds = st.floats(0, 86_400)
 result_messages = st.builds(
     ResultMessage,
     task_id=st.uuids().map(str),
-    status=st.sampled_from(["succeeded", "failed"]),
+    status=st.sampled_from(STATUSES),
     model=model_names,
     runtime=runtime_names,
     runtime_class=classes,
@@ -205,6 +208,23 @@ result_messages = st.builds(
     attempt=st.integers(1, 100),
     context=json_values,
 )
+progress_reports = st.builds(
+    TaskProgress,
+    task_id=st.uuids().map(str),
+    status=st.sampled_from(PROGRESS_STATUSES),
+    updated_at=or_none(moments),
+    model=or_none(model_names),
+    runtime=or_none(runtime_names),
+    attempt=or_none(st.integers(1, 100)),
+    started_at=or_none(moments),
+    step=or_none(st.integers(0, 300)),
+    steps=or_none(st.integers(0, 300)),
+)
+task_references = st.builds(
+    TaskReference,
+    task_id=st.uuids().map(str),
+    output_prefix=prefixes.map(lambda prefix: prefix.rstrip("/")),
+)
 paths = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,8}(/[A-Za-z0-9_-]{1,5}){0,3}", fullmatch=True)
 manifests = st.builds(
     ModelManifest,
@@ -228,6 +248,11 @@ route_tables = st.builds(
     RouteTable,
     static=st.dictionaries(model_names, runtime_names, max_size=4),
     dynamic=or_none(runtime_names),
+    hosts=st.dictionaries(
+        runtime_names,
+        or_none(st.lists(st.just("images.example.org"), max_size=2).map(tuple)),
+        max_size=2,
+    ),
 )
 texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 handler_environments = st.builds(

@@ -18,6 +18,7 @@ from cdk_stable_diffusion.contract import (
     ResultMessage,
     RouteTable,
     TaskMessage,
+    TaskProgress,
     TaskRequest,
 )
 from cdk_stable_diffusion.contract.limits import MAX_REQUEST_BYTES
@@ -42,6 +43,11 @@ def test_task_message(message: TaskMessage) -> None:
 def test_result_message(result: ResultMessage) -> None:
     assert ResultMessage.from_json(result.to_json()) == result
     assert all(isinstance(value, str) and value for value in result.attributes().values())
+
+
+@given(made.progress_reports)
+def test_task_progress(progress: TaskProgress) -> None:
+    assert TaskProgress.from_json(progress.to_json()) == progress
 
 
 @given(made.manifests)
@@ -104,6 +110,7 @@ def test_what_is_no_message_is_refused(text: str) -> None:
     for read, error in (
         (TaskMessage.from_json, InvalidMessage),
         (ResultMessage.from_json, InvalidMessage),
+        (TaskProgress.from_json, InvalidMessage),
         (ModelManifest.from_json, InvalidModel),
     ):
         with pytest.raises(error) as caught:

@@ -14,6 +14,7 @@ from cdk_stable_diffusion.contract import (
     ModelManifest,
     ResultMessage,
     TaskMessage,
+    TaskProgress,
     TaskRequest,
     schemas,
 )
@@ -45,10 +46,17 @@ def test_every_field_of_a_task_is_described(field: Any) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(made.requests, made.task_messages, made.result_messages, made.manifests)
+@given(
+    made.requests, made.task_messages, made.result_messages, made.manifests, made.progress_reports
+)
 def test_what_the_code_writes_fits_the_schema(
-    request: TaskRequest, message: TaskMessage, result: ResultMessage, manifest: ModelManifest
+    request: TaskRequest,
+    message: TaskMessage,
+    result: ResultMessage,
+    manifest: ModelManifest,
+    progress: TaskProgress,
 ) -> None:
+    VALIDATORS["task-progress"].validate(progress.to_dict())
     VALIDATORS["task-request"].validate(request.to_dict())
     VALIDATORS["task-message"].validate(message.to_dict())
     VALIDATORS["result-message"].validate(result.to_dict())

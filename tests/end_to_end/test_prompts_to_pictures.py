@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cdk_stable_diffusion.contract.keys import task_prefix
 from tests.end_to_end.running import Service, until
@@ -137,3 +139,55 @@ def test_the_same_seed_draws_the_same_picture_on_both_runtimes(service: Service)
     ]
     assert pixels[:2] == pixels[2:]
     assert pixels[0] != pixels[1]
+
+
+def test_pictures_go_in_and_come_out(service: Service) -> None:
+    scene = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(scene).ellipse((12, 12, 52, 52), (230, 30, 30))
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (32, 0, 64, 64))
+    bucket = service.details["output_bucket"]
+    service.access.client("s3").put_object(Bucket=bucket, Key="uploads/a b.png", Body=_png(scene))
+    stored, prompt = f"s3://{bucket}/uploads/a b.png", "a large blue circle on a white background"
+    tasks: dict[str, dict[str, Any]] = {
+        "image-to-image": {"prompt": prompt, "image": _data_url(scene), "strength": 0.9},
+        "inpainting": {"prompt": prompt, "image": stored, "mask": _data_url(mask)},
+        "upscale": {"image": stored, "scale": 2},
+    }
+    sent = {
+        service.client.submit({"model": model, "task_type": kind, **task}).task_id: kind
+        for model, (kind, task) in zip([*RUNTIMES, "tiny-shapes"], tasks.items(), strict=True)
+    }
+    made = {}
+    for task_id, (result,) in service.results(list(sent)).items():
+        assert (result.status, result.task_type) == ("succeeded", sent[task_id]), result.error
+        made[sent[task_id]] = Image.open(io.BytesIO(service.picture(result))).convert("RGB")
+
+    red, _, blue = made["image-to-image"].crop((28, 28, 36, 36)).resize((1, 1)).tobytes()
+    assert blue > red
+    # Its own pixels where the mask is black, and others where it is white.
+    left, right = (0, 0, 32, 64), (34, 0, 64, 64)
+    assert made["inpainting"].crop(left).tobytes() == scene.crop(left).tobytes()
+    assert made["inpainting"].crop(right).tobytes() != scene.crop(right).tobytes()
+    assert made["upscale"].size == (128, 128)
+    assert made["upscale"].getpixel((64, 64)) == (230, 30, 30)
+
+
+def test_a_host_that_no_runtime_names_is_refused_at_once(service: Service) -> None:
+    task = {"model": "tiny-shapes", "task_type": "upscale", "scale": 2}
+    status, body = service.client.post(
+        json.dumps({**task, "image": "https://images.example.com/a.png"}).encode()
+    )
+    assert status == 400
+    (fault,) = json.loads(body)["errors"]
+    assert (fault["pointer"], "takes no images from" in fault["detail"]) == ("/image", True)
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _data_url(picture: Image.Image) -> str:
+    return f"data:image/png;base64,{base64.b64encode(_png(picture)).decode()}"

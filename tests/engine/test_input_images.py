@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 import cdk_stable_diffusion
 from cdk_stable_diffusion.contract import SCHEDULERS
@@ -338,6 +340,57 @@ def test_every_kind_of_picture_is_decoded(kind: str) -> None:
     assert numpy.abs(_array(picture) - numpy.array(colour)).max() <= 2
 
 
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_picture_is_turned_as_its_exif_says(orientation: int) -> None:
+    own = Image.effect_noise((7, 5), 90).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _file(own, exif=exif)
+    with Image.open(io.BytesIO(data)) as file:
+        expected = ImageOps.exif_transpose(file)
+    decoded = decode_picture(data, "image", max_pixels=35)
+    assert (decoded.size, decoded.tobytes()) == (expected.size, expected.tobytes())
+    assert decoded.size == ((5, 7) if 5 <= orientation <= 8 else (7, 5))
+
+
+# The width is a text: PIL reads it, and cannot write it again.
+BROKEN_EXIF = (
+    b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
+    b"\x01\0\0\x02\0\0\0\x01a\0\0\0"
+    b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    b"\0\0\0\0"
+)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+@pytest.mark.parametrize(
+    ("exif", "size"),
+    [
+        (BROKEN_EXIF, (20, 30)),
+        (b"Exif\0\0", (30, 20)),
+        (b"Exif\0\0MM\0*\xff\xff\xff\xff", (30, 20)),
+    ],
+    ids=["cannot be written", "empty", "points nowhere"],
+)
+def test_a_picture_with_an_exif_that_is_broken_is_a_picture(
+    exif: bytes, size: tuple[int, int]
+) -> None:
+    data = _file(Image.new("RGB", (30, 20), "red"), "JPEG", exif=exif)
+    assert decode_picture(data, "image", max_pixels=600).size == size
+
+
+def test_what_the_memory_does_not_hold_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFile
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", full)
+    with pytest.raises(EngineFailure) as caught:
+        decode_picture(KINDS["JPEG"][0], "image", max_pixels=600)
+    assert (caught.value.code, caught.value.transient) == ("out-of-memory", True)
+
+
 def test_a_transparent_mask_keeps_the_picture() -> None:
     mask = Image.new("RGBA", (4, 4), (255, 255, 255, 0))
     mask.paste((255, 255, 255, 255), (0, 0, 2, 4))
@@ -370,7 +423,18 @@ def _swelling_text() -> bytes:
     return _file(SMALL, pnginfo=info)
 
 
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _swelling_profile() -> bytes:
+    good = _file(SMALL)
+    profile = _chunk(b"iCCP", b"hunter2\0\0" + zlib.compress(bytes(50_000_000)))
+    return good[:33] + profile + good[33:]
+
+
 BAD["PNG with a text that swells"] = _swelling_text()
+BAD["PNG with a colour profile that swells"] = _swelling_profile()
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -393,6 +457,13 @@ def test_a_bomb_is_refused_by_its_header(kind: str, monkeypatch: pytest.MonkeyPa
     with pytest.raises(EngineFailure, match="at most 9999 pixels, has 10000") as caught:
         decode_picture(data, "image", max_pixels=9_999)
     assert caught.value.code == "input-invalid"
+
+
+def test_the_second_header_of_a_file_counts_if_the_decoder_believes_it() -> None:
+    good = _file(Image.new("RGB", (10, 10)))
+    bomb = _chunk(b"IHDR", struct.pack(">IIBBBBB", 6_000, 6_000, 8, 2, 0, 0, 0))
+    with pytest.raises(EngineFailure, match="at most 16777216 pixels, has 36000000"):
+        decode_picture(good[:33] + bomb + good[33:], "image", max_pixels=MAX_INPUT_PIXELS)
 
 
 @pytest.fixture

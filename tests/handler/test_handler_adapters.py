@@ -157,7 +157,8 @@ def longest_seconds(config: Any) -> float:
 
 def test_timeouts_stay_within_the_functions_time() -> None:
     assert longest_seconds(SNS_CONFIG) + longest_seconds(S3_CONFIG) < 28
-    assert 2 * longest_seconds(S3_CONFIG) < 28
+    # Looking for a model and then for names like it; a result, a cancellation and a progress.
+    assert 3 * longest_seconds(S3_CONFIG) < 28
 
 
 def test_the_whole_function(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:

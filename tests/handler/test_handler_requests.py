@@ -17,6 +17,7 @@ from cdk_stable_diffusion.contract.task import TASK_FIELDS
 from cdk_stable_diffusion.handler.submit import MessageTooLarge, PublishFailed
 from tests.handler.fakes import CALLER, Service, served
 
+DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 GOOD = {"model": "tiny-shapes", "prompt": "a large red circle on a blue background"}
 PROBLEM = Draft4Validator(schemas.schema("problem"))
 ACCEPTED = Draft4Validator(schemas.schema("task-accepted"))
@@ -39,7 +40,9 @@ def test_a_task_is_accepted_and_published(service: Service) -> None:
         "runtime_class": "static",
         "output_location": f"s3://pictures/shop/7/{message.task_id}/",
         "submitted_at": message.submitted_at,
+        "task_path": f"/v1/tasks/{message.task_id}?output_prefix=shop/7",
     }
+    assert headers["Location"] == document["task_path"]
     assert headers["Content-Type"] == "application/json"
     assert message.request.prompt == GOOD["prompt"]
     assert message.attributes() == {
@@ -277,6 +280,48 @@ def test_without_a_dynamic_runtime_the_bucket_does_not_matter(service: Service) 
     assert status == 404
     assert "near it are tiny-shapes" in document["errors"][0]["detail"]
     assert service.catalogue.asked == []
+
+
+def test_an_image_on_a_host_that_the_runtime_does_not_ask_is_refused_at_once(
+    service: Service,
+) -> None:
+    from cdk_stable_diffusion.contract import RouteTable
+
+    service.routes = RouteTable(
+        static={"tiny-shapes": "tiny", "sdxl": "sdxl", "flux": "flux"},
+        hosts={"tiny": ("images.example.org",), "flux": None},
+    )
+    good = "https://images.example.org/a.png"
+
+    def faults(model: str, image: str, mask: str = good) -> list[str]:
+        task = {"task_type": "inpainting", "image": image, "mask": mask, "prompt": "a cat"}
+        status, document, _headers = service.send({**task, "model": model})
+        assert (status == 202) == ("errors" not in document)
+        if status != 202:
+            PROBLEM.validate(document)
+        return [each["pointer"] for each in document.get("errors", ())]
+
+    for image in (good, "https://IMAGES.example.ORG:443?a", "s3://any/a.png", DATA_URL):
+        assert faults("tiny-shapes", image) == []
+    for image in (
+        "https://example.org/a.png",
+        "https://images.example.org.evil.com/",
+        "https://evil.com/images.example.org",
+        "https://evil.com?images.example.org",
+        "https://evil.com#images.example.org",
+        "https://user@images.example.org/",
+        "https://images.example.org@evil.com/",
+        "https://images.example.org:8443/",
+        "https://images.example.org\\@evil.com/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://[::1]/",
+        "https://",
+    ):
+        assert faults("tiny-shapes", image) == ["/image"], image
+    assert faults("tiny-shapes", good, mask="https://evil.com/") == ["/mask"]
+    # One that names no hosts has none; where they are known only at deployment, the agent decides.
+    assert faults("sdxl", good) == ["/image", "/mask"]
+    assert faults("flux", "https://evil.com/") == []
 
 
 def test_a_task_is_accepted_where_the_bucket_cannot_be_asked(service: Service) -> None:

@@ -34,6 +34,19 @@ def jpeg_that_says(width: int, height: int) -> bytes:
     return good[:start] + struct.pack(">HH", height, width) + good[start + 4 :]
 
 
+def jpeg_of_scans(scans: int, size: tuple[int, int] = (16, 8)) -> bytes:
+    """Return a progressive JPEG whose last scan is repeated until there are so many."""
+    good = picture("JPEG", size, progressive=True)
+    own, last = good.count(b"\xff\xda"), good.rindex(b"\xff\xda")
+    return good[:-2] + good[last:-2] * (scans - own) + good[-2:]
+
+
+def jpeg_with_segment(data: bytes) -> bytes:
+    """Return a JPEG with any text of an application in it."""
+    good = picture("JPEG")
+    return good[:2] + b"\xff\xe5" + struct.pack(">H", len(data) + 2) + data + good[2:]
+
+
 def webp_that_says(width: int, height: int) -> bytes:
     """Return an extended WebP whose header tells of any size."""
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -6,6 +6,7 @@ import io
 import ipaddress
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -23,7 +24,7 @@ from cdk_stable_diffusion.runtime_image.agent.inputs.refusal import InputRefused
 from cdk_stable_diffusion.runtime_image.agent.inputs.url import parse_https_url
 from tests.contract import strategies as made
 from tests.inputs.conftest import Asked, FakeS3
-from tests.inputs.files import data_url, picture
+from tests.inputs.files import data_url, jpeg_of_scans, jpeg_with_segment, picture
 from tests.inputs.server import HOST, PUBLIC, PUBLIC_6, Internet, Server, says
 
 
@@ -95,6 +96,39 @@ def test_a_host_that_cannot_be_reached_may_be_reached_later(
     assert caught.value.transient
 
 
+def test_an_address_that_nobody_answers_at_leaves_time_for_the_others(
+    internet: Internet, server: Server, s3: FakeS3
+) -> None:
+    waited: list[float] = []
+    connect = internet.network().connect
+
+    def patient(address: str, timeout: float) -> socket.socket:
+        waited.append(timeout)
+        if address != PUBLIC:
+            raise TimeoutError
+        return connect(address, timeout)
+
+    internet.answers = [[PUBLIC_6, "2600::1", PUBLIC]]
+    server.answer = says("200 OK", body=picture())
+    network = replace(internet.network(), connect=patient)
+    policy = InputPolicy(hosts=frozenset({HOST}), seconds=6.0)
+    assert InputImages(policy, s3, network).resolve(Asked(image=f"https://{HOST}/"))
+    assert waited == [pytest.approx(seconds, abs=0.5) for seconds in (2, 3, 6)]
+
+
+def test_a_host_is_looked_up_by_its_full_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def answer(*arguments: object, **_options: object) -> list[tuple[object, ...]]:
+        asked.append(arguments)
+        return [(0, 0, 0, "", (address, 443)) for address in (PUBLIC, PUBLIC_6, PUBLIC)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    assert list(Network().resolve(HOST)) == [PUBLIC, PUBLIC_6]
+    # Without the dot, a pod's resolver tries the names of its cluster first.
+    assert asked == [(f"{HOST}.", 443)]
+
+
 def _no_such_host(_host: str) -> list[str]:
     raise socket.gaierror("no such host")
 
@@ -139,6 +173,23 @@ def test_nothing_but_data_urls_is_allowed_by_default(internet: Internet, s3: Fak
             images.resolve(Asked(image=reference))
     assert images.resolve(Asked(image=data_url(picture())))
     assert (internet.looked_up, s3.calls) == ([], [])
+
+
+def test_of_a_part_of_a_bucket_nothing_else_is_read(s3: FakeS3) -> None:
+    policy = InputPolicy(buckets=frozenset({"shop/products/", "uploads"}))
+    data = picture()
+    keys = ("products/a.png", "products", "products2/a.png", "a/products/a.png", "Products/a.png")
+    s3.objects = {(bucket, key): data for bucket in ("shop", "uploads") for key in keys}
+    images = InputImages(policy, s3)
+    assert images.resolve(Asked(image="s3://shop/products/a.png")) == {"image": data}
+    for key in keys[1:]:
+        assert images.resolve(Asked(image=f"s3://uploads/{key}"))
+        s3.calls.clear()
+        with pytest.raises(TaskFailure, match="may not come from"):
+            images.resolve(Asked(image=f"s3://shop/{key}"))
+        assert s3.calls == []
+    with pytest.raises(TaskFailure, match="may not come from"):
+        images.resolve(Asked(image="s3://uploads2/a.png"))
 
 
 @given(made.agent_environments())
@@ -201,6 +252,20 @@ def test_the_size_is_read_as_the_decoder_reads_it(
     header = check_picture(data, max_bytes=10**6, max_pixels=10_000)
     with Image.open(io.BytesIO(data)) as image:
         assert (header.format, (header.width, header.height)) == (image.format, image.size)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_of_scans(100),
+        jpeg_with_segment(b"\xff\xda\x00\x02" * 500),
+        picture("JPEG") + b"\xff\xda\x00\x02" * 500,
+        picture("JPEG")[:-2],
+    ],
+    ids=["as many as may be", "in what a program wrote", "behind the picture", "without an end"],
+)
+def test_only_the_scans_of_a_jpeg_are_counted(data: bytes) -> None:
+    assert check_picture(data, max_bytes=10**6, max_pixels=128).format == "JPEG"
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import ssl
 import struct
 import time
@@ -13,9 +14,12 @@ import pytest
 
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.inputs import InputImages
+from cdk_stable_diffusion.runtime_image.agent.inputs.picture import check_picture
+from cdk_stable_diffusion.runtime_image.agent.inputs.refusal import InputRefused
 from tests.inputs.conftest import POLICY, Asked, FakeS3
 from tests.inputs.files import (
     data_url,
+    jpeg_of_scans,
     jpeg_that_says,
     picture,
     png_that_says,
@@ -88,6 +92,12 @@ REFERENCES: dict[str, tuple[str, str]] = {
     "metadata, IPv6": ("https://[fd00:ec2::254]/latest/", "must be https:// with the name"),
     "Pod Identity": ("https://169.254.170.23/v1/credentials", "full DNS name"),
     "a name of the cluster": ("https://kubernetes.default.svc/api", "host that input images"),
+    "metadata, mapped": ("https://[::ffff:a9fe:a9fe]/latest/", "must be https:// with the name"),
+    "metadata, 6to4": ("https://[2002:a9fe:a9fe::]/latest/", "must be https:// with the name"),
+    "metadata, NAT64": ("https://[64:ff9b::a9fe:a9fe]/latest/", "must be https:// with the name"),
+    "metadata by name": ("https://metadata.google.internal/hunter2", "host that input images"),
+    "two trailing dots": (f"https://{HOST}../hunter2", "full DNS name"),
+    "a host in Punycode": ("https://xn--imges-3fa.example.org/hunter2", "host that input images"),
     "credentials": (f"https://user:hunter2@{HOST}/", "must not carry credentials"),
     "a user": (f"https://hunter2@{HOST}/", "must not carry credentials"),
     "host as credentials": (f"https://{HOST}@hunter2.com/", "must not carry credentials"),
@@ -116,6 +126,9 @@ REFERENCES: dict[str, tuple[str, str]] = {
     "another bucket": ("s3://hunter2/a.png", "bucket that input images may not"),
     "a bucket that begins so": ("s3://pictures-hunter2/a.png", "bucket that input images"),
     "a bucket's ARN": ("s3://arn:aws:s3:us-east-1:1:accesspoint/hunter2", "must be s3://bucket"),
+    "an alias of an access point": ("s3://hunter2-a1b2c3-s3alias/a.png", "bucket that input"),
+    "a bucket's host": ("s3://pictures.s3.amazonaws.com/hunter2", "bucket that input images may"),
+    "a bucket with a port": ("s3://pictures:443/hunter2", "must be s3://bucket"),
     "a bucket in capitals": ("s3://PICTURES/hunter2", "must be s3://bucket"),
     "a bucket with a user": ("s3://hunter2@pictures/a.png", "must be s3://bucket"),
     "no key": ("s3://pictures/", "must be s3://bucket"),
@@ -275,6 +288,32 @@ ANSWERS: dict[str, tuple[Answer, str, bool]] = {
         "compressed",
         False,
     ),
+    "two lengths": (
+        says("200 OK", "Content-Length: 99999", "Content-Length: 9", body=picture()),
+        "at most 50000 bytes",
+        False,
+    ),
+    "a length that is no number": (
+        says("200 OK", "Content-Length: 0x9", body=b"hunter2" * 10_000),
+        "at most 50000 bytes",
+        False,
+    ),
+    "a chunk of no length": (
+        says("200 OK", "Transfer-Encoding: chunked", body=b"hunter2\r\n"),
+        "could not be fetched",
+        True,
+    ),
+    "chunks without the last": (
+        says("200 OK", "Transfer-Encoding: chunked", body=_chunks(10)),
+        "could not be fetched",
+        True,
+    ),
+    "another protocol": (says("101 Switching Protocols", "Upgrade: x"), "status 101", False),
+    "a compressed bomb by another name": (
+        says("200 OK", "Content-Encoding: br, identity", body=bytes(10)),
+        "compressed",
+        False,
+    ),
     "less than it says": (
         says("200 OK", "Content-Length: 5000", body=picture()),
         "could not be fetched",
@@ -313,8 +352,9 @@ def test_a_hosts_answer_is_not_trusted(
         says_for_ever(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n", b"x", 0.05),
         says_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.05),
         says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+        says_for_ever(_CHUNKED + b"0\r\n", b"X-Trailer: hunter2\r\n"),
     ],
-    ids=["body", "header", "continue"],
+    ids=["body", "header", "continue", "trailers"],
 )
 def test_a_host_that_drips_is_cut_off_in_time(
     answer: Answer, internet: Internet, server: Server, s3: FakeS3
@@ -385,6 +425,16 @@ FILES: dict[str, tuple[bytes, str]] = {
     ),
     "JPEG of segments alone": (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 9_000, "PNG, JPEG or WebP"),
     "JPEG with a segment of no length": (b"\xff\xd8\xff\xe0\x00\x00" * 9, "PNG, JPEG or WebP"),
+    "JPEG of endless scans": (jpeg_of_scans(101), "JPEG of at most 100 scans"),
+    "JPEG of endless scans behind fill": (
+        jpeg_of_scans(101).replace(b"\xff\xda", b"\xff\xff\xff\xda"),
+        "JPEG of at most 100 scans",
+    ),
+    "JPEG of endless scans cut off": (jpeg_of_scans(101)[:-2], "JPEG of at most 100 scans"),
+    "JPEG of endless segments behind its size": (
+        picture("JPEG")[:-2] + b"\xff\xe0\x00\x02" * 10_000,
+        "at most 10000 segments",
+    ),
     "WebP bomb": (webp_that_says(16_383, 16_383), "1 to 10000 pixels, has 268402689"),
     "WebP as large as can be": (webp_that_says(2**24, 2**24), "1 to 10000 pixels"),
     "WebP cut off": (webp_that_says(8, 8)[:26], "PNG, JPEG or WebP"),
@@ -407,7 +457,42 @@ def test_a_file_that_is_no_bearable_picture_goes_no_further(
 
 
 def test_the_corpus_is_as_large_as_it_is_said_to_be() -> None:
-    assert len(REFERENCES) + len(ADDRESSES) + len(ANSWERS) + len(FILES) >= 60
+    different = (
+        {reference for reference, _ in REFERENCES.values()},
+        set(ADDRESSES.values()),
+        ANSWERS.keys(),
+        {data for data, _ in FILES.values()},
+    )
+    assert [len(each) for each in different] == [
+        len(REFERENCES),
+        len(ADDRESSES),
+        len(ANSWERS),
+        len(FILES),
+    ]
+    assert sum(map(len, different)) >= 200
+
+
+class _Unread(io.BytesIO):
+    def read(self, _size: int | None = -1) -> bytes:
+        raise AssertionError("is read")
+
+
+def test_what_is_too_large_is_not_even_read(
+    images: InputImages, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        s3, "get_object", lambda **_: {"ContentLength": 50_001, "Body": _Unread()}, raising=True
+    )
+    assert "at most 50000 bytes" in refused(images, "s3://uploads/a.png").detail
+
+    def never(*_: object, **__: object) -> bytes:
+        raise AssertionError("is decoded")
+
+    large = data_url(bytes(60_000))
+    monkeypatch.setattr(base64, "b64decode", never)
+    assert "at most 50000 bytes" in refused(images, large).detail
+    with pytest.raises(InputRefused, match="at most 100 bytes"):
+        check_picture(picture() + bytes(100), max_bytes=100, max_pixels=128)
 
 
 def test_a_padded_data_url_is_counted_before_it_is_decoded(images: InputImages) -> None:

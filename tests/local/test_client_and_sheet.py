@@ -25,15 +25,20 @@ ANSWERS = {
         ),
     ),
     "nonsense": (502, "<html>"),
+    "good": (200, '{"status": "running"}'),
 }
+asked: list[str] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         status, body = ANSWERS[self.path.split("/")[1]]
+        asked.append(f"{self.command} {self.path} {self.headers['x-api-key']}")
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body.encode())
+
+    do_GET = do_DELETE = do_POST
 
     def log_message(self, format: str, *values: object) -> None:
         pass
@@ -65,6 +70,26 @@ def test_every_fault_of_a_refused_task_is_readable(url: str) -> None:
 def test_an_answer_that_is_no_problem_document_is_shown(url: str) -> None:
     with pytest.raises(LocalError, match="answered 502 with b'<html>'"):
         client_of(f"{url}/nonsense").submit({})
+
+
+def test_a_task_is_asked_for_and_cancelled_by_its_path(url: str) -> None:
+    client = client_of(f"{url}/good")
+    asked.clear()
+    assert client.status("id-1") == client.cancel("id-1", "shop/7=a") == {"status": "running"}
+    # Whatever is typed stays in its place, for the API to refuse.
+    client.status("../other?x=1#y", "a b&c")
+    assert asked == [
+        "GET /good/v1/tasks/id-1 key",
+        "DELETE /good/v1/tasks/id-1?output_prefix=shop/7%3Da key",
+        "GET /good/v1/tasks/..%2Fother%3Fx%3D1%23y?output_prefix=a+b%26c key",
+    ]
+
+
+def test_a_task_that_is_refused_is_a_problem(url: str) -> None:
+    client = client_of(f"{url}/problem")
+    for ask in (client.status, client.cancel):
+        with pytest.raises(ProblemAnswer, match="400 Bad request"):
+            ask("id-1")
 
 
 def test_nobody_there_is_an_error_for_people() -> None:

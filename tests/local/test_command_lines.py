@@ -5,13 +5,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from cdk_stable_diffusion.local import cli, model_cli
+from cdk_stable_diffusion.contract import ResultMessage, TaskAccepted
+from cdk_stable_diffusion.local import cli, client, model_cli, state
+from cdk_stable_diffusion.local.client import Client
 from cdk_stable_diffusion.local.errors import LocalError
 from cdk_stable_diffusion.local.publishing import model_directories, parse_model_options
 
@@ -26,6 +30,8 @@ from cdk_stable_diffusion.local.publishing import model_directories, parse_model
         (["up", "--set", "SD_LEASE_SECONDS"], "must be NAME=VALUE"),
         (["up", "--set", "SD_LEASE_SECOND=10"], "there are SD_QUEUE_URL, "),
         (["submit"], "prompt"),
+        (["status"], "TASK"),
+        (["cancel", "id-1", "--port", "x"], "0 to 65535"),
         (["submit", "a red circle", "--set", "steps"], "must be FIELD=VALUE"),
         ([], "COMMAND"),
     ],
@@ -111,6 +117,29 @@ def test_a_failure_is_told_without_a_traceback(
     assert cli.main(["submit", "a red circle"]) == 1
     assert capsys.readouterr().err == (
         "sd-local: no service runs on this machine: start one with 'sd-local up'\n"
+    )
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Impatient(Client):
+        def submit(self, task: Mapping[str, Any]) -> TaskAccepted:
+            path = "/v1/tasks/id-1?output_prefix=shop/7"
+            return TaskAccepted("id-1", "m", "r", "static", "s3://b/", "now", path)
+
+        def wait(self, *_: Any, **__: Any) -> ResultMessage:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "Client", Impatient)
+    monkeypatch.setattr(
+        state,
+        "read_state",
+        lambda port: {"endpoint": "", "api_key": "", "aws_endpoint_url": "", "region": ""},
+    )
+    assert cli.main(["submit", "a red circle", "--wait", "--port", "4567"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "task id-1 goes on; to end it: sd-local cancel id-1 --output-prefix shop/7 --port 4567"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ FAILED = ResultMessage(
     timings=Timings(timestamp(), timestamp(), timestamp(), 0.0, 0.0, 0.0, 0.0),
     error=TaskError("model-not-found", "there is no such model"),
 )
+
+
+def accepted_task() -> TaskAccepted:
+    return TaskAccepted(
+        task_id=TASK_ID,
+        model="tiny-shapes",
+        runtime="tiny-shapes",
+        runtime_class="static",
+        output_location="s3://b/",
+        submitted_at=timestamp(),
+        task_path=f"/v1/tasks/{TASK_ID}",
+    )
 
 
 class Broken:
@@ -57,7 +70,7 @@ def test_time_that_runs_out_is_an_error_that_names_the_logs(
             return []
 
     monkeypatch.setattr(demo, "WAIT_SECONDS", 0.0)
-    accepted = TaskAccepted(TASK_ID, "tiny-shapes", "tiny-shapes", "static", "s3://b/", timestamp())
+    accepted = accepted_task()
     sent = [demo.Sent(prompt="a red circle", accepted=accepted)]
     with pytest.raises(LocalError, match=f"1 of 1 tasks have no result .* {tmp_path}"):
         demo._receive(sent, Empty(), tmp_path, say=print, tick=print)  # type: ignore[arg-type]
@@ -65,6 +78,12 @@ def test_time_that_runs_out_is_an_error_that_names_the_logs(
 
 def test_a_failed_result_is_a_failure_with_its_reason() -> None:
     assert failures([FAILED]) == [f"task {TASK_ID} failed: model-not-found: there is no such model"]
+
+
+def test_a_cancelled_task_is_told_apart_from_one_that_failed() -> None:
+    cancelled = replace(FAILED, status="cancelled", error=None)
+    assert failures([cancelled]) == [f"task {TASK_ID} was cancelled"]
+    assert failures([replace(cancelled, status="succeeded")]) == []
 
 
 def test_an_output_that_cannot_be_is_told_before_any_work(
@@ -99,7 +118,7 @@ def test_no_prompt_becomes_a_path(tmp_path: Path, prompt: str, slug: str) -> Non
     output.mkdir()
     (output / "01-of-an-earlier-run.png").write_text("")
     (output / "holiday.png").write_text("")
-    accepted = TaskAccepted(TASK_ID, "tiny-shapes", "tiny-shapes", "static", "s3://b/", timestamp())
+    accepted = accepted_task()
     sent = [demo.Sent(prompt=prompt, accepted=accepted)]
     files = demo._save(sent, {TASK_ID: FAILED}, Saver(), output)  # type: ignore[arg-type]
     assert files == [output / f"01-{slug}.png"]

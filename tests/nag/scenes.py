@@ -14,6 +14,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk.aws_cloudwatch import IAlarmAction
 from aws_cdk.aws_cloudwatch_actions import SnsAction
@@ -27,7 +28,14 @@ from cdk_stable_diffusion.cluster import (
     VpcEndpoints,
 )
 from cdk_stable_diffusion.observability import SdObservability
-from cdk_stable_diffusion.runtime import GpuNodes, ImageStart, Model, SdRuntime
+from cdk_stable_diffusion.runtime import (
+    GpuNodes,
+    ImageStart,
+    InputBucket,
+    InputImages,
+    Model,
+    SdRuntime,
+)
 from tests.manifests.compose import IMAGE
 from tests.nag.nag import Audit, audit, recommended_flags
 
@@ -50,7 +58,10 @@ def _default(stack: Stack) -> None:
 
 
 def _own_keys(stack: Stack) -> None:
-    """With keys of one's own wherever a key can be given, and people who hear of alarms."""
+    """With keys of one's own wherever a key can be given, and people who hear of alarms.
+
+    Input images come from buckets with such a key, from all of one and from a part of another.
+    """
     key = kms.Key(stack, "YourKey", enable_key_rotation=True)
     api = SdApi(
         stack,
@@ -62,7 +73,14 @@ def _own_keys(stack: Stack) -> None:
         stack, "YourTopic", stack.format_arn(service="sns", resource="on-call")
     )
     cluster = SdEksCluster(stack, "Cluster", secrets_encryption_key=key)
-    _complete(stack, api, cluster, alarm_actions=[SnsAction(on_call)])
+    images = InputImages(
+        buckets=(
+            s3.Bucket(stack, "YourUploads", encryption_key=key),
+            InputBucket(bucket=s3.Bucket(stack, "YourShop"), prefix="products/"),
+        ),
+        hosts=("images.example.com",),
+    )
+    _complete(stack, api, cluster, alarm_actions=[SnsAction(on_call)], input_images=images)
 
 
 def _endpoints(stack: Stack) -> None:
@@ -123,6 +141,7 @@ def _complete(
     cluster: RuntimeCluster,
     alarm_actions: Sequence[IAlarmAction] = (),
     nodes: GpuNodes | None = None,
+    input_images: InputImages | None = None,
 ) -> None:
     api.add_result_queue("Results")
     for id, grant in {
@@ -134,7 +153,16 @@ def _complete(
         ("Runtime", Model.dynamic(), nodes),
         ("StaticRuntime", Model.static("sdxl"), None),
     ):
-        SdRuntime(stack, id, api=api, cluster=cluster, model=model, image=IMAGE, nodes=own_nodes)
+        SdRuntime(
+            stack,
+            id,
+            api=api,
+            cluster=cluster,
+            model=model,
+            image=IMAGE,
+            nodes=own_nodes,
+            input_images=input_images,
+        )
     SdObservability(stack, "Observability", api=api, alarm_actions=alarm_actions)
 
 

@@ -8,11 +8,14 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from .._acknowledge import acknowledge
+from ..contract.keys import RETURNED_PREFIX
 from ..contract.template import MODEL_BUCKET, OUTPUT_BUCKET
 from .marks import mark
 
 _ABORTED_UPLOADS = Duration.days(7)
 _OLD_MODELS = Duration.days(30)
+_OLD_RETURNS = Duration.days(15)
+"""A day longer than SQS keeps any message."""
 
 
 def make_output_bucket(
@@ -35,7 +38,11 @@ def make_output_bucket(
         key: Key of one's own, or None for keys that S3 manages.
         removal_policy: What becomes of it when it leaves the stack.
     """
-    rules = [s3.LifecycleRule(abort_incomplete_multipart_upload_after=_ABORTED_UPLOADS)]
+    rules = [
+        s3.LifecycleRule(abort_incomplete_multipart_upload_after=_ABORTED_UPLOADS),
+        # Agents delete these by themselves but for those of messages that SQS gave up.
+        s3.LifecycleRule(prefix=RETURNED_PREFIX, expiration=_OLD_RETURNS),
+    ]
     if expiration is not None:
         rules.append(s3.LifecycleRule(expiration=expiration))
     bucket = _make_bucket(

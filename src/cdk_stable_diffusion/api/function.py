@@ -11,9 +11,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from .._acknowledge import acknowledge, acknowledge_own_policy
+from .._acknowledge import acknowledge, acknowledge_own_policy, acknowledge_wildcards
 from ..contract.environment import HandlerEnvironment
-from ..contract.keys import MODELS_PREFIX
+from ..contract.keys import CANCEL_NAME, MODELS_PREFIX, PROGRESS_NAME, RESULT_NAME
 from ..contract.template import HANDLER as HANDLER_MARK
 from .asset import HANDLER, handler_code
 from .log_groups import make_log_group
@@ -24,6 +24,8 @@ TIMEOUT = Duration.seconds(28)
 
 MEMORY_MEGABYTES = 512
 """Far more than it needs: processor time comes with memory, and the cold start is all processor."""
+
+READ_OF_TASKS = (RESULT_NAME, PROGRESS_NAME, CANCEL_NAME)
 
 
 class HandlerFunction(Construct):
@@ -48,7 +50,7 @@ class HandlerFunction(Construct):
             scope: Where.
             id: Its id.
             request_topic: Topic for accepted tasks.
-            output_bucket: Bucket that it names in its answers.
+            output_bucket: Bucket in which it reads how tasks are and leaves wishes to cancel them.
             model_bucket: Bucket in which it looks for models.
             routes: The routes as JSON; may be a token.
             key: Key of the topic if it has one of its own, or None.
@@ -82,6 +84,7 @@ class HandlerFunction(Construct):
         self.log_group.grant_write(self.role)
         self._allow_to_publish(request_topic, key)
         self._allow_to_find_models(model_bucket)
+        self._allow_to_look_after_tasks(output_bucket)
         self._acknowledge()
 
     def _allow_to_publish(self, topic: sns.Topic, key: kms.IKey | None) -> None:
@@ -89,11 +92,7 @@ class HandlerFunction(Construct):
             iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
         )
         if key is not None:
-            self.role.add_to_principal_policy(
-                iam.PolicyStatement(
-                    actions=["kms:GenerateDataKey", "kms:Decrypt"], resources=[key.key_arn]
-                )
-            )
+            self._allow_to_use(key)
 
     def _allow_to_find_models(self, bucket: s3.IBucket) -> None:
         """Allow to see which models there are, but not to read them."""
@@ -102,6 +101,32 @@ class HandlerFunction(Construct):
                 actions=["s3:ListBucket"],
                 resources=[bucket.bucket_arn],
                 conditions={"StringLike": {"s3:prefix": f"{MODELS_PREFIX}*"}},
+            )
+        )
+
+    def _allow_to_look_after_tasks(self, bucket: s3.IBucket) -> None:
+        """Allow to read what is known of tasks and to leave wishes, but not to see a picture."""
+        readable = [bucket.arn_for_objects(f"*/{name}") for name in READ_OF_TASKS]
+        writable = bucket.arn_for_objects(f"*/{CANCEL_NAME}")
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=readable)
+        )
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[writable])
+        )
+        if (key := bucket.encryption_key) is not None:
+            self._allow_to_use(key)
+        acknowledge_wildcards(
+            self.role,
+            resources=readable,
+            reason="A request says in which folder its task's own folder shall lie, and the task "
+            "gets a new id: only the last part of the names is known before.",
+        )
+
+    def _allow_to_use(self, key: kms.IKey) -> None:
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["kms:GenerateDataKey", "kms:Decrypt"], resources=[key.key_arn]
             )
         )
 
@@ -129,8 +154,8 @@ class HandlerFunction(Construct):
                 ),
                 "NIST.800.53.R5-LambdaInsideVPC": (
                     "The function calls AWS services over TLS, and nothing that is in a VPC. Its "
-                    "role lets it publish to one topic, list the models in one bucket, and write "
-                    "its logs and traces."
+                    "role lets it publish to one topic, list the models in one bucket, read and "
+                    "write what is known of tasks in another, and write its logs and traces."
                 ),
             },
         )

@@ -110,6 +110,9 @@ class RestFront(Construct):
 
     def _add_tasks(self, function: lambda_.Function) -> None:
         integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
+        validator = self.rest_api.add_request_validator(
+            "Validator", validate_request_body=True, validate_request_parameters=True
+        )
         tasks = self.rest_api.root.add_resource("v1").add_resource("tasks")
         tasks.add_method(
             "POST",
@@ -117,12 +120,25 @@ class RestFront(Construct):
             api_key_required=True,
             operation_name="SubmitTask",
             request_models={"application/json": self._request_model()},
-            request_validator=self.rest_api.add_request_validator(
-                "Validator", validate_request_body=True, validate_request_parameters=True
-            ),
+            request_validator=validator,
         )
-        # The function says 405 and which method to use; API Gateway would say 403.
-        tasks.add_method("ANY", integration, api_key_required=True)
+        task = tasks.add_resource("{task_id}")
+        for method, operation_name in (("GET", "DescribeTask"), ("DELETE", "CancelTask")):
+            task.add_method(
+                method,
+                integration,
+                api_key_required=True,
+                operation_name=operation_name,
+                # What may stand there is for the function to say, which names the faults.
+                request_parameters={
+                    "method.request.path.task_id": True,
+                    "method.request.querystring.output_prefix": False,
+                },
+                request_validator=validator,
+            )
+        for resource in (tasks, task):
+            # The function says 405 and which method to use; API Gateway would say 403.
+            resource.add_method("ANY", integration, api_key_required=True)
 
     def _request_model(self) -> apigateway.IModel:
         """Make the model of a request.
@@ -170,8 +186,8 @@ class RestFront(Construct):
                 "AwsSolutions-APIG3": firewall,
                 "NIST.800.53.R5-APIGWAssociatedWithWAF": firewall,
                 "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": (
-                    "Tasks come by POST, and every other method is refused: there is no answer "
-                    "that could be cached."
+                    "No answer can be cached: a task comes by POST, and what GET says of it is "
+                    "another thing a moment later."
                 ),
                 "NIST.800.53.R5-APIGWSSLEnabled": (
                     "A client certificate shows an HTTP backend who calls. This backend is a "

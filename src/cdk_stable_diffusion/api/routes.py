@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsii
@@ -39,11 +39,14 @@ class RuntimeRoutes:
         name: The runtime's name.
         runtime_class: "static" or "dynamic".
         models: The models of a static runtime; empty for a dynamic one, which serves the rest.
+        hosts: The HTTPS hosts that its input images may come from; None where they are known only
+            at deployment.
     """
 
     name: str
     runtime_class: str
     models: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = ()
 
 
 class RouteRegistry:
@@ -122,6 +125,15 @@ class RouteRegistry:
         faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
         self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class=DYNAMIC)
 
+    def allow_hosts(self, runtime_name: str, hosts: tuple[str, ...] | None) -> None:
+        """Say from which HTTPS hosts a runtime's input images may come, so that others are refused.
+
+        Args:
+            runtime_name: Name of a runtime that was added.
+            hosts: The hosts; None where they are known only at deployment.
+        """
+        self._runtimes[runtime_name] = replace(self._runtimes[runtime_name], hosts=hosts)
+
     def remove(self, runtime_name: str) -> None:
         """Take a runtime's routes back.
 
@@ -140,6 +152,7 @@ class RouteRegistry:
         return RouteTable(
             static={model: each.name for each in self.runtimes() for model in each.models},
             dynamic=dynamic[0] if dynamic else None,
+            hosts={each.name: each.hosts for each in self.runtimes() if each.hosts != ()},
         )
 
     def filter_policy(self, runtime_name: str) -> dict[str, list[Any]]:

@@ -42,6 +42,7 @@ class SdApi(Construct):
 
     ``POST /v1/tasks`` checks a task and puts it on the request topic; the runtimes that are added
     to the API take it from there, store pictures in the output bucket and publish the result.
+    ``GET`` on a task tells how far it is, ``DELETE`` cancels it.
 
     Example:
         >>> api = SdApi(stack, "Api", output_lifecycle=Duration.days(30))  # doctest: +SKIP
@@ -105,8 +106,9 @@ class SdApi(Construct):
         Args:
             scope: Where.
             id: Its id.
-            output_bucket: Your own bucket for pictures. Default: one is made, encrypted, for TLS
-                only, with public access blocked.
+            output_bucket: Your own bucket for pictures. It stays tidy with a lifecycle rule that
+                deletes what is older than 15 days under ``.returned/``. Default: one is made,
+                encrypted, for TLS only, with public access blocked.
             model_bucket: Your own bucket for models. Default: one is made, likewise, which keeps
                 old versions for 30 days.
             output_lifecycle: Whole days after which pictures and results are deleted from the
@@ -252,7 +254,8 @@ class SdApi(Construct):
         Args:
             id: Its id in the API.
             runtime: Name of the only runtime whose results shall arrive. Default: all.
-            status: The only status that shall arrive, "succeeded" or "failed". Default: both.
+            status: The only status that shall arrive, "succeeded", "failed" or
+                "cancelled". Default: all.
             visibility_timeout: How long the backend has to handle a result before it is delivered
                 again. Default: a minute.
             max_receive_count: How often a result is delivered before it goes to the dead-letter
@@ -419,7 +422,8 @@ class _Validation:
         size = len(routes.to_json().encode())
         if size > MAX_ROUTES_BYTES:
             faults.append(
-                f"the static runtimes name so many models that the route table has {size} bytes: "
-                f"at most {MAX_ROUTES_BYTES}; leave some to a dynamic runtime"
+                "the runtimes name so many models, and hosts of input images, that the route table "
+                f"has {size} bytes: at most {MAX_ROUTES_BYTES}; leave some models to a dynamic "
+                "runtime"
             )
         return faults

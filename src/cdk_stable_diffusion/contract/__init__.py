@@ -13,6 +13,8 @@ from .identity import derive_seed, image_seed, new_task_id
 from .message import TaskMessage
 from .model import GenerationDefaults, InvalidModel, ModelFile, ModelManifest
 from .problem import PROBLEM_CONTENT_TYPE, problem
+from .progress import TaskProgress
+from .reference import TaskReference
 from .result import ImageOutput, Parameters, ResultMessage, TaskError, Timings
 from .routing import Route, RouteTable
 from .task import OUTPUT_FORMATS, SCHEDULERS, TaskRequest
@@ -45,6 +47,8 @@ __all__ = [
     "TaskAccepted",
     "TaskError",
     "TaskMessage",
+    "TaskProgress",
+    "TaskReference",
     "TaskRequest",
     "Timings",
     "derive_seed",

@@ -26,6 +26,13 @@ ACCEPTED_FIELDS: tuple[Field, ...] = (
         max_length=1100,
     ),
     SUBMITTED_AT_FIELD,
+    Text(
+        "task_path",
+        "Path of the task behind the endpoint: GET tells how it is, DELETE cancels it.",
+        required=True,
+        min_length=1,
+        max_length=400,
+    ),
 )
 
 
@@ -39,6 +46,7 @@ class TaskAccepted:
     runtime_class: str
     output_location: str
     submitted_at: str
+    task_path: str
 
     def to_dict(self) -> dict[str, str]:
         """Return the answer as a JSON object."""

@@ -120,7 +120,8 @@ class AgentEnvironment(_Environment):
             itself sets it, since only the image knows; empty for none.
         prefetch_tasks: Most tasks to hold that have not begun while the GPU works; 0 for none.
         prefetch_bytes: Most bytes of messages to hold so.
-        input_buckets: Buckets that input images may come from, besides the output bucket.
+        input_buckets: Buckets that input images may come from, besides the output bucket: each by
+            its name, with a slash and a prefix behind it where only a part of it may be read.
         input_hosts: HTTPS hosts that input images may come from, each by its exact name.
         max_input_bytes: Most bytes of an input image.
         max_input_pixels: Most pixels of an input image.

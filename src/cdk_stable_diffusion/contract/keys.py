@@ -8,6 +8,14 @@ from __future__ import annotations
 MODELS_PREFIX = "models/"
 MODEL_MANIFEST_NAME = "model.json"
 RESULT_NAME = "result.json"
+PROGRESS_NAME = "progress.json"
+CANCEL_NAME = "cancel.json"
+
+RETURNED_PREFIX = ".returned/"
+"""Folder of the output bucket for what agents note about messages that they gave back.
+
+No task's folder can be in it: neither an output prefix nor a task id begins with a dot.
+"""
 
 
 def task_prefix(output_prefix: str, task_id: str) -> str:
@@ -24,6 +32,16 @@ def image_key(output_prefix: str, task_id: str, index: int, output_format: str) 
 def result_key(output_prefix: str, task_id: str) -> str:
     """Return the key of a task's result: the same document as the result message."""
     return task_prefix(output_prefix, task_id) + RESULT_NAME
+
+
+def progress_key(output_prefix: str, task_id: str) -> str:
+    """Return the key under which an agent tells how far a running task is."""
+    return task_prefix(output_prefix, task_id) + PROGRESS_NAME
+
+
+def cancel_key(output_prefix: str, task_id: str) -> str:
+    """Return the key whose object asks for a task's cancellation."""
+    return task_prefix(output_prefix, task_id) + CANCEL_NAME
 
 
 def model_prefix(model: str) -> str:

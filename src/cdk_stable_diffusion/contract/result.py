@@ -32,7 +32,10 @@ from .task_type import TASK_TYPES
 from .times import Moment
 from .version import CONTRACT_VERSION
 
-STATUSES = ("succeeded", "failed")
+CANCELLED = "cancelled"
+"""The status of a task that its client cancelled before it could end otherwise."""
+
+STATUSES = ("succeeded", "failed", CANCELLED)
 
 ERROR_CODES = (
     "invalid-message",
@@ -136,7 +139,7 @@ ERROR_FIELDS: tuple[Field, ...] = (
 TIMING_FIELDS: tuple[Field, ...] = (
     SUBMITTED_AT_FIELD,
     Moment("started_at", "When an agent took the task.", required=True),
-    Moment("finished_at", "When its pictures were stored.", required=True),
+    Moment("finished_at", "When its pictures were stored, or it ended without.", required=True),
     _seconds("waiting_seconds", "From submitted to started."),
     _seconds("loading_seconds", "Loading the model; 0 where it was loaded."),
     _seconds("generating_seconds", "Generating the pictures."),
@@ -154,7 +157,7 @@ RESULT_FIELDS: tuple[Field, ...] = (
     Choice("task_type", "What was asked for.", required=True, choices=TASK_TYPES),
     ObjectField(
         "images",
-        "The pictures, in order; empty if the task failed.",
+        "The pictures, in order; empty unless the task succeeded.",
         required=True,
         fields=IMAGE_FIELDS,
         many=True,

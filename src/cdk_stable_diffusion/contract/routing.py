@@ -36,16 +36,29 @@ class RouteTable:
     Attributes:
         static: The models that static runtimes serve, with the runtime's name.
         dynamic: Name of the runtime that takes every other model, if there is one.
+        hosts: The HTTPS hosts that input images may come from, by the runtime's name; None for a
+            runtime whose hosts are known only at deployment. A runtime that is not named has none.
     """
 
     static: Mapping[str, str] = field(default_factory=dict)
     dynamic: str | None = None
+    hosts: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     def resolve(self, model: str) -> Route | None:
         """Return where a model's tasks go, or None if no runtime serves it."""
         if model in self.static:
             return Route(self.static[model], STATIC)
         return Route(self.dynamic, DYNAMIC) if self.dynamic else None
+
+    def allows_host(self, runtime: str, host: str) -> bool:
+        """Tell whether a runtime may fetch input images from a host, as far as that is known.
+
+        Args:
+            runtime: The runtime's name.
+            host: The host's name in lower case.
+        """
+        hosts = self.hosts.get(runtime, ())
+        return hosts is None or host in hosts
 
     def filter_policy(self, runtime: str) -> dict[str, list[Any]]:
         """Return the SNS filter policy of a runtime's queue.
@@ -69,7 +82,13 @@ class RouteTable:
 
     def to_json(self) -> str:
         """Return the table as JSON."""
-        return json.dumps({"static": dict(sorted(self.static.items())), "dynamic": self.dynamic})
+        table: dict[str, Any] = {
+            "static": dict(sorted(self.static.items())),
+            "dynamic": self.dynamic,
+        }
+        if self.hosts:
+            table["hosts"] = dict(sorted(self.hosts.items()))
+        return json.dumps(table)
 
     @classmethod
     def from_json(cls, text: str) -> RouteTable:
@@ -79,6 +98,13 @@ class RouteTable:
             ValueError: If the text is not such a table.
         """
         value = json.loads(text)
-        if not isinstance(value, dict) or set(value) != {"static", "dynamic"}:
+        if not isinstance(value, dict) or set(value) - {"hosts"} != {"static", "dynamic"}:
             raise ValueError("must be an object with the keys static and dynamic")
-        return cls(static=value["static"], dynamic=value["dynamic"])
+        return cls(
+            static=value["static"],
+            dynamic=value["dynamic"],
+            hosts={
+                runtime: None if hosts is None else tuple(hosts)
+                for runtime, hosts in value.get("hosts", {}).items()
+            },
+        )

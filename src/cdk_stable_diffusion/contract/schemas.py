@@ -15,6 +15,7 @@ from .fields import object_schema
 from .message import MESSAGE_FIELDS
 from .model import MANIFEST_FIELDS
 from .problem import PROBLEM_FIELDS
+from .progress import PROGRESS_FIELDS
 from .result import RESULT_FIELDS
 from .task import TASK_FIELDS, request_schema
 from .version import CONTRACT_VERSION
@@ -26,6 +27,10 @@ DRAFT = "http://json-schema.org/draft-04/schema#"
 DOCUMENTS = {
     "task-request": ("Body of POST /v1/tasks", TASK_FIELDS),
     "task-accepted": ("Answer 202 of POST /v1/tasks", ACCEPTED_FIELDS),
+    "task-progress": (
+        "Answer 200 of GET /v1/tasks/{task_id} until the task has ended; then a result message",
+        PROGRESS_FIELDS,
+    ),
     "problem": ("Every other answer (RFC 9457)", PROBLEM_FIELDS),
     "task-message": ("Message on the request topic", MESSAGE_FIELDS),
     "result-message": ("Message on the result topic", RESULT_FIELDS),

@@ -59,6 +59,18 @@ MODEL_FIELD = Text(
 )
 TASK_TYPE_FIELD = Choice("task_type", "What to do.", default=TEXT_TO_IMAGE, choices=TASK_TYPES)
 
+OUTPUT_PREFIX_FIELD = Text(
+    "output_prefix",
+    "Folder in the output bucket under which the task's own folder is made.",
+    default="",
+    max_length=limits.MAX_OUTPUT_PREFIX_CHARACTERS,
+    pattern=rf"(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?",
+    pattern_says=(
+        "folder names of letters, digits and . _ = - that do not start with a dot, "
+        "separated by single slashes, with no slash in front"
+    ),
+)
+
 PICTURE_DECIDES = " Default: the model's own; where a picture is given, that picture's."
 """What ends the description of a size."""
 
@@ -145,17 +157,7 @@ TASK_FIELDS: tuple[Field, ...] = (
     ),
     Choice("scheduler", f"Noise scheduler.{MODEL_DECIDES}", choices=SCHEDULERS),
     Choice("output_format", "File format.", default="png", choices=OUTPUT_FORMATS),
-    Text(
-        "output_prefix",
-        "Folder in the output bucket under which the task's own folder is made.",
-        default="",
-        max_length=limits.MAX_OUTPUT_PREFIX_CHARACTERS,
-        pattern=rf"(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?",
-        pattern_says=(
-            "folder names of letters, digits and . _ = - that do not start with a dot, "
-            "separated by single slashes, with no slash in front"
-        ),
-    ),
+    OUTPUT_PREFIX_FIELD,
     AnyJson(
         "context",
         "Any JSON of the client's own; comes back in the result as it was.",
@@ -186,6 +188,10 @@ TASK_FIELDS: tuple[Field, ...] = (
         maximum=limits.MAX_CONTROL_SCALE,
     ),
 )
+
+
+IMAGE_FIELDS = tuple(field.name for field in TASK_FIELDS if isinstance(field, ImageReference))
+"""The fields that refer to pictures."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..contract.keys import MODELS_PREFIX, model_manifest_key
+from ..contract import strict_json
+from ..contract.keys import (
+    MODELS_PREFIX,
+    cancel_key,
+    model_manifest_key,
+    progress_key,
+    result_key,
+)
 from ..contract.message import TaskMessage
+from ..contract.progress import TaskProgress
+from ..contract.reference import TaskReference
+from ..contract.result import STATUSES
 from .catalogue import CatalogueUnavailable
 from .submit import MessageTooLarge, PublishFailed
+from .tasks import TasksUnavailable
 
 # Together at their worst, these stay within the function's 28 s.
 SNS_CONFIG = Config(
@@ -26,6 +39,13 @@ S3_CONFIG = Config(
 )
 
 MAX_LISTED_MODELS = 1_000
+MAX_DOCUMENT_BYTES = 256 * 1024
+"""More than any result has; what else may lie there is not read to its end."""
+
+# S3 says "access denied" for a key that is not there to whoever may not list the bucket.
+_ABSENT = frozenset({"NoSuchKey", "AccessDenied", "404", "403"})
+
+_log = logging.getLogger(__name__)
 
 
 class SnsPublisher:
@@ -97,6 +117,82 @@ class S3Catalogue:
         except (BotoCoreError, ClientError) as error:
             raise CatalogueUnavailable(describe(error)) from error
         return page
+
+
+class S3TaskFolders:
+    """The tasks' folders in the output bucket."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        """Take the bucket.
+
+        Args:
+            client: An S3 client.
+            bucket: The output bucket.
+        """
+        self._client = client
+        self._bucket = bucket
+
+    def result(self, task: TaskReference) -> dict[str, Any] | None:
+        """Return a task's result, if there is one."""
+        text = self._read(result_key(task.output_prefix, task.task_id))
+        if text is None:
+            return None
+        try:
+            document = strict_json.loads(text)
+        except ValueError:
+            document = None
+        # Not all of it is checked: what a newer agent adds is the client's to read.
+        if (
+            isinstance(document, dict)
+            and document.get("task_id") == task.task_id
+            and document.get("status") in STATUSES
+        ):
+            return document
+        _log.warning("result of task %s is unreadable", task.task_id)
+        return None
+
+    def progress(self, task: TaskReference) -> TaskProgress | None:
+        """Return what an agent said last about a task, if it said anything."""
+        return self._progress(task, progress_key(task.output_prefix, task.task_id))
+
+    def cancellation(self, task: TaskReference) -> TaskProgress | None:
+        """Return the request to cancel a task, if there is one."""
+        return self._progress(task, cancel_key(task.output_prefix, task.task_id))
+
+    def cancel(self, task: TaskReference, request: TaskProgress) -> None:
+        """Leave a request to cancel a task."""
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=cancel_key(task.output_prefix, task.task_id),
+                Body=request.to_json().encode("utf-8"),
+                ContentType="application/json",
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise TasksUnavailable(describe(error)) from error
+
+    def _progress(self, task: TaskReference, key: str) -> TaskProgress | None:
+        text = self._read(key)
+        if text is None:
+            return None
+        try:
+            progress = TaskProgress.from_json(text)
+            if progress.task_id == task.task_id:
+                return progress
+        except ValueError:
+            pass
+        _log.warning("%s of task %s is unreadable", PurePosixPath(key).name, task.task_id)
+        return None
+
+    def _read(self, key: str) -> str | None:
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            data: bytes = answer["Body"].read(MAX_DOCUMENT_BYTES)
+        except (BotoCoreError, ClientError) as error:
+            if describe(error) in _ABSENT:
+                return None
+            raise TasksUnavailable(describe(error)) from error
+        return data.decode("utf-8", "replace")
 
 
 def describe(error: BotoCoreError | ClientError) -> str:

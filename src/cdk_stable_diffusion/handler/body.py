@@ -9,7 +9,7 @@ from ..contract import strict_json
 from ..contract.fault import Fault, InvalidTask
 from ..contract.limits import MAX_REQUEST_BYTES
 from ..contract.task import TaskRequest
-from .refusal import Refusal
+from .refusal import Refusal, faulty
 from .web import Request
 
 _FORM = "application/x-www-form-urlencoded"
@@ -33,8 +33,7 @@ def read_task(request: Request) -> TaskRequest:
         faults = invalid.faults
     except ValueError as error:
         faults = (Fault("", str(error)),)
-    count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-    raise Refusal(400, f"The task has {count}.", faults)
+    raise faulty(faults)
 
 
 def _check_content_type(value: str) -> None:

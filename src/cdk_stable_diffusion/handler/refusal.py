@@ -37,3 +37,13 @@ class Refusal(Exception):
         self.detail = detail
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+
+
+def faulty(faults: Sequence[Fault]) -> Refusal:
+    """Return the refusal of a task that is wrong.
+
+    Args:
+        faults: What is wrong with it.
+    """
+    count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return Refusal(400, f"The task has {count}.", faults)

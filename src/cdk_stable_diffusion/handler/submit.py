@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -12,11 +13,12 @@ from ..contract.fault import Fault
 from ..contract.identity import new_task_id
 from ..contract.keys import task_prefix
 from ..contract.message import TaskMessage
+from ..contract.reference import TaskReference
 from ..contract.routing import DYNAMIC, Route, RouteTable
-from ..contract.task import TaskRequest
+from ..contract.task import IMAGE_FIELDS, TaskRequest
 from ..contract.times import timestamp
 from .catalogue import Catalogue, CatalogueUnavailable, near_names
-from .refusal import Refusal
+from .refusal import Refusal, faulty
 
 RETRY_AFTER_SECONDS = 5
 
@@ -25,6 +27,7 @@ LOOK_UP_SECONDS = 2.0
 
 The agent is the next to know what is not there, and says so in the result.
 """
+_AUTHORITY = re.compile(r"https://([^/?#]*)")
 
 _log = logging.getLogger(__name__)
 
@@ -90,12 +93,14 @@ class Submission:
             traceparent: The trace that it belongs to. Default: none.
 
         Raises:
-            Refusal: 404 if no runtime serves the model, or something that is to be added to it is
-                not in the model bucket; 413 if the task is too large to send, 503 if it could not
+            Refusal: 400 if an input image is on a host that the runtime does not ask; 404 if no
+                runtime serves the model, or something that is to be added to it is not in the
+                model bucket; 413 if the task is too large to send, 503 if it could not
                 be sent.
         """
         began = self._clock()
         route = self._route(request.model)
+        self._check_hosts(request, route)
         self._check_additions(request, until=began + LOOK_UP_SECONDS)
         message = TaskMessage(
             task_id=new_task_id(request, caller),
@@ -116,6 +121,7 @@ class Submission:
                 "will be the same task.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error
+        reference = TaskReference(message.task_id, request.output_prefix)
         prefix = task_prefix(request.output_prefix, message.task_id)
         return TaskAccepted(
             task_id=message.task_id,
@@ -124,6 +130,7 @@ class Submission:
             runtime_class=route.runtime_class,
             output_location=f"s3://{self._output_bucket}/{prefix}",
             submitted_at=message.submitted_at,
+            task_path=reference.path,
         )
 
     def _route(self, model: str) -> Route:
@@ -133,6 +140,20 @@ class Submission:
         if route.runtime_class == DYNAMIC and not self._is_there(model):
             raise self._not_served(model)
         return route
+
+    def _check_hosts(self, request: TaskRequest, route: Route) -> None:
+        """Refuse at once what the agent would, who has the last word on all input images."""
+        faults = []
+        for name in IMAGE_FIELDS:
+            authority = _AUTHORITY.match(getattr(request, name) or "")
+            if authority is None:
+                continue
+            host = authority[1].lower().removesuffix(":443")
+            if not self._routes.allows_host(route.runtime, host):
+                says = f"is on a host that the runtime {route.runtime!r} takes no images from"
+                faults.append(Fault(f"/{name}", says))
+        if faults:
+            raise faulty(faults)
 
     def _check_additions(self, request: TaskRequest, *, until: float) -> None:
         """Refuse what is to be added to the model and is not in the bucket."""

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from ..contract import metrics
@@ -72,6 +73,7 @@ class Telemetry:
         self._logger = logger
         self._request_id = request_id
         self._started = time.perf_counter()
+        self._about_a_task = False
 
     def accepted(self, task: TaskAccepted) -> None:
         """A task is on its way."""
@@ -86,8 +88,28 @@ class Telemetry:
             runtime_class=task.runtime_class,
         )
 
+    def is_about_a_task(self) -> None:
+        """The request brings no task but is about one, so it counts in no metric of tasks."""
+        self._about_a_task = True
+
+    def told(self, status: int, document: Mapping[str, Any]) -> None:
+        """A client was told how a task is, or that it will be cancelled."""
+        self._write(
+            logging.INFO,
+            "told of a task",
+            status,
+            [],
+            task_id=document["task_id"],
+            task_status=document["status"],
+        )
+
     def refused(self, refusal: Refusal) -> None:
         """A request was refused."""
+        if self._about_a_task:
+            level = logging.ERROR if refusal.status >= 500 else logging.INFO
+            cause = str(refusal.__cause__ or "")
+            self._write(level, "not told of a task", refusal.status, [], cause=cause)
+            return
         names = [metrics.TASKS_REFUSED]
         fields: dict[str, Any] = {"faults": len(refusal.faults)}
         level = logging.INFO
@@ -99,7 +121,8 @@ class Telemetry:
 
     def failed(self) -> None:
         """Something happened that nobody thought of; call it while it is handled."""
-        self._write(logging.ERROR, "unexpected error", 500, [metrics.TASKS_REFUSED], trace=True)
+        names = [] if self._about_a_task else [metrics.TASKS_REFUSED]
+        self._write(logging.ERROR, "unexpected error", 500, names, trace=True)
 
     def _write(
         self,
@@ -116,7 +139,7 @@ class Telemetry:
             "status": status,
             "duration_milliseconds": round((time.perf_counter() - self._started) * 1000, 1),
             **fields,
-            **_embedded_metrics(names, status),
+            **(_embedded_metrics(names, status) if names else {}),
         }
         self._logger.log(level, message, extra={"fields": entry}, exc_info=trace)
 

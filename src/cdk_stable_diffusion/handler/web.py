@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,9 @@ class Request:
         body: The body as text, or None.
         is_base64: Whether the body is base64.
         headers: The headers, with names in lower case.
+        path: The parts of the path that the resource names.
+        query: The values of each query parameter.
+        own_path: The path on the host, with stage or base path.
         caller: Id of the API key; empty if there is none.
         id: API Gateway's id of the request, for logs.
     """
@@ -32,6 +35,9 @@ class Request:
     body: str | None = None
     is_base64: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    own_path: str = ""
     caller: str = ""
     id: str = ""
 
@@ -53,6 +59,9 @@ class Request:
             body=body if isinstance(body, str) else None,
             is_base64=event.get("isBase64Encoded") is True,
             headers={name.lower(): _text(value) for name, value in headers.items()},
+            path=_texts(event.get("pathParameters")),
+            query=_query(event),
+            own_path=_text(context.get("path")),
             caller=_text(_object(context.get("identity")).get("apiKeyId")),
             id=_text(context.get("requestId")),
         )
@@ -84,6 +93,20 @@ def refuse(refusal: Refusal) -> dict[str, Any]:
     """Write a refusal as a problem document."""
     document = problem(refusal.status, refusal.detail, refusal.faults)
     return answer(refusal.status, document, PROBLEM_CONTENT_TYPE, refusal.headers)
+
+
+def _query(event: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    query: dict[str, Sequence[str]] = {
+        name: [value] for name, value in _texts(event.get("queryStringParameters")).items()
+    }
+    for name, values in _object(event.get("multiValueQueryStringParameters")).items():
+        if isinstance(values, list) and values:
+            query[name] = [_text(value) for value in values]
+    return query
+
+
+def _texts(value: Any) -> Mapping[str, str]:
+    return {name: _text(each) for name, each in _object(value).items()}
 
 
 def _object(value: Any) -> Mapping[str, Any]:

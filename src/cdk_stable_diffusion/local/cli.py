@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from ..contract import TaskAccepted
 from ..contract.environment import AgentEnvironment, variable_name
 from .errors import LocalError
 from .installation import version
@@ -113,11 +115,6 @@ def _parser() -> argparse.ArgumentParser:
         help="any other field of the request, such as steps=12 or negative_prompt=blurry; the "
         "value is JSON, or else text; may be repeated",
     )
-    submit.add_argument(
-        "--port",
-        type=_port,
-        help="port of the service (default: that of the one that was started last)",
-    )
     submit.add_argument("--wait", action="store_true", help="wait, and save the pictures")
     submit.add_argument(
         "--output",
@@ -134,6 +131,37 @@ def _parser() -> argparse.ArgumentParser:
         help="how long --wait waits (default: %(default)s)",
     )
     submit.set_defaults(run=_submit)
+
+    status = commands.add_parser(
+        "status",
+        help="say how a task is",
+        description="Print what the API says of a task as JSON: its result or, until there is one, "
+        "whether it is queued, running or being cancelled, and how far it is.",
+    )
+    status.set_defaults(run=_status)
+
+    cancel = commands.add_parser(
+        "cancel",
+        help="cancel a task",
+        description="Ask for a task's cancellation, and print what the API says of it as JSON. A "
+        "task that waits never runs, and one that runs stops within seconds.",
+    )
+    cancel.set_defaults(run=_cancel)
+
+    for each in (status, cancel):
+        each.add_argument("task", metavar="TASK", help="the task's id, as submit prints it")
+        each.add_argument(
+            "--output-prefix",
+            default="",
+            metavar="PREFIX",
+            help="the output_prefix of the task's request (default: none)",
+        )
+    for each in (submit, status, cancel):
+        each.add_argument(
+            "--port",
+            type=_port,
+            help="port of the service (default: that of the one that was started last)",
+        )
     return parser
 
 
@@ -184,12 +212,44 @@ def _submit(options: argparse.Namespace) -> int:
         print(json.dumps(accepted.to_dict()))
         return 0
     _say(f"task {accepted.task_id} waits for runtime {accepted.runtime}")
-    result = client.wait(accepted, timeout_seconds=options.timeout)
+    try:
+        result = client.wait(accepted, timeout_seconds=options.timeout)
+    except KeyboardInterrupt:
+        # Who does not want to wait may want the picture even so.
+        _say(f"task {accepted.task_id} goes on; to end it: {_cancel_command(options, accepted)}")
+        raise
     if faults := failures([result]):
         raise LocalError("\n".join(faults))
     files = client.save(result, options.output)
     print(json.dumps({**result.to_dict(), "files": [str(each) for each in files]}))
     return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .client import Client
+    from .state import read_state
+
+    client = Client.of(read_state(options.port))
+    print(json.dumps(client.status(options.task, options.output_prefix)))
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from .client import Client
+    from .state import read_state
+
+    client = Client.of(read_state(options.port))
+    print(json.dumps(client.cancel(options.task, options.output_prefix)))
+    return 0
+
+
+def _cancel_command(options: argparse.Namespace, accepted: TaskAccepted) -> str:
+    words = ["sd-local", "cancel", accepted.task_id]
+    if prefix := parse_qs(urlsplit(accepted.task_path).query).get("output_prefix"):
+        words += ["--output-prefix", prefix[0]]
+    if options.port is not None:
+        words += ["--port", str(options.port)]
+    return " ".join(words)
 
 
 def _say(line: str) -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from ..contract import ResultMessage, TaskAccepted
+from ..contract import ResultMessage, TaskAccepted, TaskReference
 from ..contract.keys import RESULT_NAME
+from ..contract.reference import TASKS_PATH
+from ..contract.result import CANCELLED
 from .aws import AwsAccess
 from .errors import LocalError
 
@@ -87,15 +89,33 @@ class Client:
             LocalError: If there is no usable answer.
         """
         status, body = self.post(json.dumps(task).encode("utf-8"))
-        try:
-            document = json.loads(body)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise LocalError(f"the API answered {status} with {body[:200]!r}")
-        if status != HTTPStatus.ACCEPTED:
-            raise ProblemAnswer({"status": status, **document})
-        return TaskAccepted(**document)
+        return TaskAccepted(**_document(status, body))
+
+    def status(self, task_id: str, output_prefix: str = "") -> dict[str, Any]:
+        """Return a task's result or, until there is one, what is known of it.
+
+        Args:
+            task_id: The task's id.
+            output_prefix: The `output_prefix` of its request. Default: none.
+
+        Raises:
+            ProblemAnswer: If the API refuses to say.
+            LocalError: If there is no usable answer.
+        """
+        return _document(*self._exchange("GET", _path(task_id, output_prefix)))
+
+    def cancel(self, task_id: str, output_prefix: str = "") -> dict[str, Any]:
+        """Ask for a task's cancellation, and return what is known of it.
+
+        Args:
+            task_id: The task's id.
+            output_prefix: The `output_prefix` of its request. Default: none.
+
+        Raises:
+            ProblemAnswer: If the API refuses, as it does where the task has ended already.
+            LocalError: If there is no usable answer.
+        """
+        return _document(*self._exchange("DELETE", _path(task_id, output_prefix)))
 
     def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """Send any body to the tasks' route, and return the answer's status and body.
@@ -108,9 +128,23 @@ class Client:
             LocalError: If nobody answers.
         """
         if headers is None:
-            headers = {"x-api-key": self.api_key, "content-type": "application/json"}
+            headers = {**self._key, "content-type": "application/json"}
+        return self._exchange("POST", TASKS_PATH, body, headers)
+
+    @property
+    def _key(self) -> dict[str, str]:
+        return {"x-api-key": self.api_key}
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        headers = self._key if headers is None else headers
         request = urllib.request.Request(
-            f"{self.endpoint}/v1/tasks", data=body, headers=dict(headers), method="POST"
+            self.endpoint + path, data=body, headers=dict(headers), method=method
         )
         try:
             with _DIRECT.open(request, timeout=ANSWER_SECONDS) as answer:
@@ -202,16 +236,35 @@ def prepare_directory(directory: Path) -> None:
 
 
 def failures(results: Iterable[ResultMessage]) -> list[str]:
-    """Return a line for every result that is a failure.
+    """Return a line for every task that failed or was cancelled.
 
     Args:
         results: The results.
     """
-    return [
-        f"task {each.task_id} failed: {each.error.code}: {each.error.detail}"
-        for each in results
-        if each.error is not None
-    ]
+    lines = []
+    for each in results:
+        if each.error is not None:
+            lines.append(f"task {each.task_id} failed: {each.error.code}: {each.error.detail}")
+        elif each.status == CANCELLED:
+            lines.append(f"task {each.task_id} was cancelled")
+    return lines
+
+
+def _path(task_id: str, output_prefix: str) -> str:
+    # It may be anything that somebody typed; the API is to say what is wrong with it.
+    return TaskReference(quote(task_id, safe=""), output_prefix).path
+
+
+def _document(status: int, body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise LocalError(f"the API answered {status} with {body[:200]!r}")
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise ProblemAnswer({"status": status, **document})
+    return document
 
 
 def _location(location: str) -> tuple[str, str]:

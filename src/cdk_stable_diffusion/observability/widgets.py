@@ -64,7 +64,7 @@ def flow_widgets(api: SdApi, *, failed_results: sqs.IQueue) -> list[cloudwatch.I
                 cloudwatch.MathExpression(
                     expression="FILL(results, 0) - FILL(failed, 0)",
                     using_metrics={"results": results, "failed": failed},
-                    label="succeeded",
+                    label="succeeded or cancelled",
                     period=period,
                 ),
                 _labelled(failed, "failed"),

@@ -7,6 +7,7 @@ from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
 from .image_start import ImageStart
+from .input_images import InputBucket, InputImages
 from .model import Model
 from .pool import SdNodePool
 from .runtime import SdRuntime
@@ -20,6 +21,8 @@ __all__ = [
     "GpuNodes",
     "ImageCache",
     "ImageStart",
+    "InputBucket",
+    "InputImages",
     "Model",
     "RuntimeImage",
     "Scaling",

@@ -16,6 +16,7 @@ from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
+from .input_images import InputImages
 from .model import Model
 from .naming import check_name
 from .node_checks import (
@@ -50,6 +51,7 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
+    input_images: InputImages,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
 
@@ -67,6 +69,7 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
+        input_images: See `SdRuntime`.
 
     Raises:
         ValueError: Naming every argument that is wrong.
@@ -89,8 +92,14 @@ def check_runtime(
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
+    needs: dict[str, object] = {"api": api, "cluster": cluster, "nodes": nodes}
+    hint = "an InputImages, such as InputImages(hosts=('images.example.com',))"
+    if faults.check_type("input_images", input_images, InputImages, hint):
+        output_bucket = api.output_bucket if is_api else None
+        input_images._check_runtime(faults, scope=scope, output_bucket=output_bucket)
+        needs |= input_images._needs
     if is_api and is_cluster and is_nodes:
-        check_stacks(faults, scope, {"api": api, "cluster": cluster, "nodes": nodes})
+        check_stacks(faults, scope, needs)
     use = disk_use(image, model_cache_gibibytes) if is_size and is_image else None
     min_replicas = scaling.min_replicas if is_scaling else 0
     if is_cluster and isinstance(nodes, SdNodePool):

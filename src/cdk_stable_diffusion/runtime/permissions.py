@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
-from ..contract.keys import MODELS_PREFIX
+from ..contract.keys import MODELS_PREFIX, RETURNED_PREFIX
+from .input_images import InputImages
 
 if TYPE_CHECKING:
     from ..api import SdApi
@@ -18,6 +19,7 @@ def agent_statements(
     api: SdApi,
     queue: sqs.IQueue,
     dead_letter_queue: sqs.IQueue,
+    input_images: InputImages,
 ) -> list[iam.PolicyStatement]:
     """Return what the pods of a runtime may do.
 
@@ -25,6 +27,7 @@ def agent_statements(
         api: Whose buckets and result topic they use.
         queue: Where they take tasks from.
         dead_letter_queue: Where they put what they give up.
+        input_images: Where the pictures come from that tasks begin with.
     """
     statements = [
         iam.PolicyStatement(
@@ -53,12 +56,33 @@ def agent_statements(
             resources=[api.output_bucket.arn_for_objects("*")],
         ),
         iam.PolicyStatement(
+            sid="ForgetReturns",
+            actions=["s3:DeleteObject"],
+            resources=[api.output_bucket.arn_for_objects(f"{RETURNED_PREFIX}*")],
+        ),
+        iam.PolicyStatement(
             sid="LoadModels",
             # Even where the image carries every model: a request may add to it what lies there.
             actions=["s3:GetObject"],
             resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
         ),
     ]
+    if input_images.buckets:
+        statements.append(
+            iam.PolicyStatement(
+                sid="ReadInputImages",
+                actions=["s3:GetObject"],
+                resources=input_images._resources,
+            )
+        )
+    if input_images._keys:
+        statements.append(
+            iam.PolicyStatement(
+                sid="DecryptInputImages",
+                actions=["kms:Decrypt"],
+                resources=[key.key_arn for key in input_images._keys],
+            )
+        )
     encrypt = ["kms:GenerateDataKey", "kms:Decrypt"]
     for sid, key, actions in (
         ("EncryptResults", api.result_topic.master_key, encrypt),

@@ -25,6 +25,7 @@ from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
+from .input_images import InputImages
 from .model import Model
 from .named_manifest import apply_named_manifest
 from .naming import kebab_case
@@ -117,6 +118,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        input_images: InputImages | None = None,
     ) -> None:
         """Make a runtime.
 
@@ -145,6 +147,8 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            input_images: Where the pictures may come from that tasks begin with, and how large
+                they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
 
         Raises:
             ValueError: Naming every argument that is wrong, also where another runtime already
@@ -157,6 +161,7 @@ class SdRuntime(Construct):
         self.priority = priority
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
+        input_images = InputImages() if input_images is None else input_images
         check_runtime(
             scope=scope,
             where=f"SdRuntime {scope.node.path}/{id}",
@@ -171,13 +176,16 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            input_images=input_images,
         )
         super().__init__(scope, id)
-        record_stacks(scope, {"api": api, "cluster": cluster, "nodes": nodes})
+        needs = {"api": api, "cluster": cluster, "nodes": nodes, **input_images._needs}
+        record_stacks(scope, needs)
+        api.routes.allow_hosts(self.name, input_images._known_hosts)
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
-        self.role = self._create_role(api)
+        self.role = self._create_role(api, input_images)
         self.association = associate_role(
             self,
             "Association",
@@ -203,6 +211,10 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            input_buckets=input_images._places,
+            input_hosts=tuple(input_images.hosts),
+            max_input_bytes=input_images._max_bytes,
+            max_input_pixels=input_images._most_pixels,
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes)
         self.image_cache = None
@@ -284,7 +296,7 @@ class SdRuntime(Construct):
         api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
-    def _create_role(self, api: SdApi) -> iam.Role:
+    def _create_role(self, api: SdApi, input_images: InputImages) -> iam.Role:
         role = pod_role(
             self,
             "Role",
@@ -297,21 +309,30 @@ class SdRuntime(Construct):
             api=api,
             queue=self.queue,
             dead_letter_queue=self.dead_letter_queue,
+            input_images=input_images,
         )
         for statement in statements:
             role.add_to_policy(statement)
         acknowledge_own_policy(role)
+        inputs = input_images._resources
         acknowledge_wildcards(
             role,
             resources=[
                 resource
                 for statement in statements
                 for resource in statement.resources
-                if resource.endswith("*")
+                if resource.endswith("*") and resource not in inputs
             ],
             reason="The names of pictures and of models are known only when requests come: the "
             "grant for pictures is on the objects of one bucket, and that for models, if there is "
-            "one, on those under models/ of the other.",
+            "one, on those under models/ of the other. What may be deleted is under .returned/, "
+            "where nothing of a client's lies.",
+        )
+        acknowledge_wildcards(
+            role,
+            resources=inputs,
+            reason="Which pictures tasks begin with is known only when requests come: the grant is "
+            "for reading the objects of the buckets, or parts of buckets, that input_images names.",
         )
         return role
 

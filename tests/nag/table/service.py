@@ -9,6 +9,10 @@ _THIS_KEY = (
     "that it is made with."
 )
 
+_ANY_TASK = (
+    "The resource of this action is an object. A request says in which folder its task's own "
+    "folder shall lie, and the task gets a new id: only the last part of a name is known before."
+)
 
 SERVICE: tuple[Wildcard, ...] = (
     Wildcard(
@@ -18,6 +22,35 @@ SERVICE: tuple[Wildcard, ...] = (
         resources=("*",),
         reason="X-Ray has no resource for the traces that are sent to it.",
         documentation=f"{REFERENCE}awsx-ray.html",
+    ),
+    Wildcard(
+        who="Function of the API",
+        where="Api/Handler/Role/DefaultPolicy",
+        actions=("s3:GetObject",),
+        resources=(
+            "{Api/OutputBucket.Arn}/*/result.json",
+            "{Api/OutputBucket.Arn}/*/progress.json",
+            "{Api/OutputBucket.Arn}/*/cancel.json",
+        ),
+        reason=_ANY_TASK,
+        documentation=f"{REFERENCE}amazons3.html",
+    ),
+    Wildcard(
+        who="Function of the API",
+        where="Api/Handler/Role/DefaultPolicy",
+        actions=("s3:PutObject",),
+        resources=("{Api/OutputBucket.Arn}/*/cancel.json",),
+        reason=_ANY_TASK,
+        documentation=f"{REFERENCE}amazons3.html",
+    ),
+    Wildcard(
+        who="Pods of a runtime",
+        where="*Runtime/Role/DefaultPolicy",
+        actions=("s3:DeleteObject",),
+        resources=("{Api/OutputBucket.Arn}/.returned/*",),
+        reason="The resource of this action is an object. Each is named after a message, whose id "
+        "SQS makes up. No task's folder can lie there.",
+        documentation=f"{REFERENCE}amazons3.html",
     ),
     Wildcard(
         who="Pods of a runtime",
@@ -35,6 +68,15 @@ SERVICE: tuple[Wildcard, ...] = (
         resources=("{Api/ModelBucket.Arn}/models/*",),
         reason="The resource of this action is an object. Models are published while the service "
         "runs, and each has as many files as it likes.",
+        documentation=f"{REFERENCE}amazons3.html",
+    ),
+    Wildcard(
+        who="Pods of a runtime with `InputImages(buckets=...)`",
+        where="*Runtime/Role/DefaultPolicy",
+        actions=("s3:GetObject",),
+        resources=("{YourUploads.Arn}/*", "{YourShop.Arn}/products/*"),
+        reason="The resource of this action is an object, and a request names the pictures that it "
+        "begins with. `InputBucket` narrows it to a part of a bucket.",
         documentation=f"{REFERENCE}amazons3.html",
     ),
     Wildcard(

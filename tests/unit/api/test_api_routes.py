@@ -115,6 +115,18 @@ def test_what_cannot_stand_side_by_side() -> None:
     assert (routes.to_json(), routes.runtimes()) == before
 
 
+def test_hosts_of_input_images_are_known_to_the_api() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    api = SdApi(stack, "Api")
+    for runtime in ("any", "one", "two"):
+        add(api, stack, runtime)
+    before = api.routes.filter_policy("one")
+    api.routes.allow_hosts("one", ("images.example.org",))
+    api.routes.allow_hosts("two", None)
+    assert routes_of(stack).hosts == {"one": ("images.example.org",), "two": None}
+    assert api.routes.filter_policy("one") == before
+
+
 def test_models_beyond_what_a_filter_can_name_are_refused() -> None:
     routes = RouteRegistry()
     routes.add_static("one", [f"m{number}" for number in range(MAX_STATIC_MODELS)])
@@ -127,7 +139,7 @@ def test_routes_beyond_what_a_function_can_be_told_are_refused() -> None:
     stack = cdk.Stack(app, "Stack")
     api = SdApi(stack, "Api")
     api.routes.add_static("one", [f"{'m' * 60}-{number}" for number in range(100)])
-    with pytest.raises(RuntimeError, match="leave some to a dynamic runtime"):
+    with pytest.raises(RuntimeError, match="leave some models to a dynamic runtime"):
         app.synth()
 
 

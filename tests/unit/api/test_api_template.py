@@ -143,7 +143,12 @@ def test_the_api_is_regional(template: Template) -> None:
 
 def test_every_method_demands_a_key(template: Template) -> None:
     methods = template.find_resources("AWS::ApiGateway::Method").values()
-    assert {method["Properties"]["HttpMethod"] for method in methods} == {"POST", "ANY"}
+    assert {method["Properties"]["HttpMethod"] for method in methods} == {
+        "POST",
+        "GET",
+        "DELETE",
+        "ANY",
+    }
     for method in methods:
         assert method["Properties"]["ApiKeyRequired"] is True
         assert method["Properties"]["Integration"]["Type"] == "AWS_PROXY"
@@ -164,6 +169,27 @@ def test_requests_are_validated_against_the_model(template: Template) -> None:
         "AWS::ApiGateway::RequestValidator",
         {"ValidateRequestBody": True, "ValidateRequestParameters": True},
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_task_is_asked_for_and_cancelled_by_its_id(template: Template, method: str) -> None:
+    (validator,) = template.find_resources("AWS::ApiGateway::RequestValidator")
+    (tasks,) = template.find_resources(
+        "AWS::ApiGateway::Resource", {"Properties": {"PathPart": "tasks"}}
+    )
+    (task,) = template.find_resources(
+        "AWS::ApiGateway::Resource",
+        {"Properties": {"PathPart": "{task_id}", "ParentId": {"Ref": tasks}}},
+    )
+    properties = only(template, "AWS::ApiGateway::Method", HttpMethod=method)["Properties"]
+    assert properties["ResourceId"] == {"Ref": task}
+    assert properties["RequestValidatorId"] == {"Ref": validator}
+    assert properties["RequestParameters"] == {
+        "method.request.path.task_id": True,
+        "method.request.querystring.output_prefix": False,
+    }
+    # Who asks for anything else there is told so by the function.
+    assert only(template, "AWS::ApiGateway::Method", HttpMethod="ANY", ResourceId={"Ref": task})
 
 
 def test_the_model_describes_the_contract(template: Template) -> None:
@@ -344,6 +370,8 @@ def test_the_function_may_do_no_more_than_it_must(template: Template) -> None:
     assert set(allowed) == {
         "sns:Publish",
         "s3:ListBucket",
+        "s3:GetObject",
+        "s3:PutObject",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "xray:PutTraceSegments",
@@ -354,6 +382,14 @@ def test_the_function_may_do_no_more_than_it_must(template: Template) -> None:
         "xray:PutTelemetryRecords",
     }
     assert allowed["s3:ListBucket"]["Condition"] == {"StringLike": {"s3:prefix": "models/*"}}
+    names = {
+        action: [each["Fn::Join"][1][-1] for each in as_list(allowed[action]["Resource"])]
+        for action in ("s3:GetObject", "s3:PutObject")
+    }
+    assert names == {
+        "s3:GetObject": ["/*/result.json", "/*/progress.json", "/*/cancel.json"],
+        "s3:PutObject": ["/*/cancel.json"],
+    }
 
 
 def test_only_this_api_may_call_the_function(template: Template) -> None:
@@ -415,7 +451,10 @@ def test_buckets_are_encrypted_private_and_kept(template: Template, kind: str) -
 def test_pictures_stay_and_have_no_versions(template: Template) -> None:
     properties = marked(template, marks.OUTPUT_BUCKET)["Properties"]
     assert "VersioningConfiguration" not in properties
-    assert "ExpirationInDays" not in json.dumps(properties)
+    assert [
+        (rule.get("Prefix"), rule.get("ExpirationInDays"))
+        for rule in properties["LifecycleConfiguration"]["Rules"]
+    ] == [(None, None), (".returned/", 15)]
 
 
 def test_models_have_versions_for_a_month(template: Template) -> None:
@@ -428,7 +467,7 @@ def test_models_have_versions_for_a_month(template: Template) -> None:
 def test_pictures_can_expire() -> None:
     _api, template = make(output_lifecycle=cdk.Duration.hours(48))
     rules = marked(template, marks.OUTPUT_BUCKET)["Properties"]["LifecycleConfiguration"]["Rules"]
-    assert [rule.get("ExpirationInDays") for rule in rules] == [None, 2]
+    assert [rule.get("ExpirationInDays") for rule in rules] == [None, 15, 2]
     models = marked(template, marks.MODEL_BUCKET)["Properties"]
     assert "ExpirationInDays" not in json.dumps(models)
 
@@ -474,6 +513,16 @@ def test_a_key_of_ones_own_is_used_and_granted() -> None:
     ]
     assert grant["Resource"] == key_arn
     assert grant["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+
+
+def test_the_function_may_use_the_key_of_a_bucket_of_ones_own() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    key = kms.Key(stack, "Key")
+    pictures = s3.Bucket(stack, "Pictures", encryption_key=key)
+    SdApi(stack, "Api", output_bucket=pictures)
+    found = statements(Template.from_stack(stack), "ApiHandlerRole")
+    (grant,) = [each for each in found if "kms:Decrypt" in each["Action"]]
+    assert grant["Resource"] == stack.resolve(key.key_arn)
 
 
 LOG_KEY_ACTIONS = {

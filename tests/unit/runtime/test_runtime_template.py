@@ -159,6 +159,7 @@ class TestPermissions:
             "GiveUpTasks": ["sqs:SendMessage"],
             "PublishResults": ["sns:Publish"],
             "DeliverPictures": ["s3:GetObject", "s3:PutObject"],
+            "ForgetReturns": ["s3:DeleteObject"],
             "LoadModels": ["s3:GetObject"],
         }
 
@@ -166,6 +167,10 @@ class TestPermissions:
         (queue,) = (name for name in marked(template, "task-queue") if name.startswith("Tiny"))
         taking = runtime_statements(template, "TinyShapesRole")["TakeTasks"]
         assert taking["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
+
+    def test_agent_deletes_nothing_of_a_clients(self, template: Template) -> None:
+        forgetting = runtime_statements(template, "TinyShapesRole")["ForgetReturns"]
+        assert forgetting["Resource"]["Fn::Join"][1][-1] == "/.returned/*"
 
     def test_agent_reads_only_models(self, template: Template) -> None:
         found = runtime_statements(template, "TinyShapesRole")

@@ -12,6 +12,7 @@ import time
 from botocore.exceptions import ClientError
 
 from ...contract import ImageOutput, ResultMessage, TaskError
+from ...contract.result import CANCELLED
 from .announcements import Announcements
 from .engine import Drawing
 from .failure import TaskFailure
@@ -31,7 +32,7 @@ _FIRST_SERVER_FAULT = 500
 
 
 class Endings:
-    """Ends tasks: succeeded, failed for good, put back, given up."""
+    """Ends tasks: succeeded, failed for good, cancelled, put back, given up."""
 
     def __init__(
         self,
@@ -116,6 +117,20 @@ class Endings:
         there are tries, so that its client hears of it.
         """
         return work.tries > self._max_receive_count
+
+    def cancel(self, work: Work) -> None:
+        """End a task that its client wants no more, unless it has ended otherwise meanwhile."""
+        if self._shutdown.over:
+            self.put_back(work.message)
+            return
+        try:
+            self._publish(work, self._put_result(work, self._result(work, CANCELLED)))
+            self._delete(work.message)
+        except Exception as error:
+            # Whoever takes it next finds the wish in S3, too.
+            self._release(work.message, error)
+            return
+        _LOG.info("cancelled", extra=work.log_fields())
 
     def fail(self, work: Work, failure: TaskFailure, drawing: Drawing | None = None) -> None:
         """End a task that failed: for good, or put it back for another try.
@@ -227,6 +242,7 @@ class Endings:
     def _delete(self, message: Received) -> None:
         self._retrier.call("deleting a message", lambda: self._queue.delete(message))
         self._leases.end(message)
+        self._returns.forget(message)
 
     def _give_up(self, message: Received, code: str, detail: str) -> None:
         # Two calls, so that a deletion that fails does not send another copy.

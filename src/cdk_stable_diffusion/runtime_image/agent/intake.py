@@ -28,6 +28,7 @@ from .receiver import Receiver
 from .retry import Retrier
 from .returns import Returns
 from .task_queue import Received
+from .watch import Watch
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Intake:
         deliveries: DeliveryPool,
         retrier: Retrier,
         progress: Progress,
+        watch: Watch,
         most_tasks: int,
         most_bytes: int,
     ) -> None:
@@ -84,6 +86,7 @@ class Intake:
             deliveries: Where endings run.
             retrier: How to try again.
             progress: How long the GPU is busy.
+            watch: Whether a client wants a task still.
             most_tasks: Most tasks to hold that have not begun, besides one for an idle GPU.
             most_bytes: Most bytes of messages and input images to hold so.
         """
@@ -97,6 +100,7 @@ class Intake:
         self._deliveries = deliveries
         self._retrier = retrier
         self._progress = progress
+        self._watch = watch
         self._most_tasks = most_tasks
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
@@ -247,6 +251,8 @@ class Intake:
         return None
 
     def _needs_the_gpu(self, work: Work) -> bool:
+        # Its first look and the next call are on their way together.
+        self._watch.begin(work)
         earlier = self._retrier.call(
             "looking for a result", lambda: self._outputs.find_result(work.task)
         )
@@ -254,6 +260,9 @@ class Intake:
         if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
             result = earlier
             self._deliveries.submit(lambda: self._endings.republish(work, result))
+            return False
+        if self._watch.is_cancelled(work):
+            self._deliveries.submit(lambda: self._endings.cancel(work))
             return False
         work.tries = self._retrier.call("counting tries", lambda: self._returns.tries(work.message))
         if self._endings.has_no_try_left(work):

@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ...contract import ResultMessage, TaskMessage
-from ...contract.keys import image_key, result_key
+from ...contract import ResultMessage, TaskMessage, TaskProgress
+from ...contract.keys import cancel_key, image_key, progress_key, result_key
 
 _LOG = logging.getLogger(__name__)
 # S3 says "access denied" for a key that is not there to whoever may not list the bucket.
@@ -46,6 +46,26 @@ class Outputs:
             # Not written by an agent of this version: as good as none.
             _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
             return None
+
+    def is_cancelled(self, task: TaskMessage) -> bool:
+        """Tell whether a client has asked for a task's cancellation."""
+        key = cancel_key(task.request.output_prefix, task.task_id)
+        try:
+            self._s3.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in ABSENT:
+                return False
+            raise
+        return True
+
+    def put_progress(self, task: TaskMessage, progress: TaskProgress) -> None:
+        """Tell clients how far a task is."""
+        self._s3.put_object(
+            Bucket=self.bucket,
+            Key=progress_key(task.request.output_prefix, task.task_id),
+            Body=progress.to_json().encode("utf-8"),
+            ContentType="application/json",
+        )
 
     def put_picture(
         self, task: TaskMessage, index: int, data: bytes, content_type: str, *, replace: bool

@@ -3,7 +3,8 @@
 SQS counts every receiving of a message. An agent that stops, or has taken more than it can begin
 soon, has received a message without trying it; a count of these in the output bucket is what
 `Returns.tries` takes off. It is written when a message is given back and read when one comes again,
-so a task that runs at its first receiving costs neither.
+so a task that runs at its first receiving costs neither. It goes with the message; what is left of
+messages that ended otherwise, the lifecycle of the bucket that we make deletes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ...contract.environment import MOST_RETURNS
+from ...contract.keys import RETURNED_PREFIX
 from .leases import Leases
 from .outputs import ABSENT, error_code
 from .task_queue import Received, TaskQueue
 
 _LOG = logging.getLogger(__name__)
-_PREFIX = "returned/"
 _NOTE_SECONDS = 1.0
 _RELEASE_SECONDS = 2.0
 
@@ -64,9 +65,20 @@ class Returns:
         # Beyond the limit they count as tries: the queue's own limit would come without a result.
         return max(1, message.receive_count - min(self._count(message), MOST_RETURNS))
 
+    def forget(self, message: Received) -> None:
+        """Delete what was noted of a message that has been deleted."""
+        if message.receive_count == 1:
+            return
+        try:
+            self._s3.delete_object(Bucket=self._bucket, Key=RETURNED_PREFIX + message.message_id)
+        except Exception as error:
+            _LOG.warning("could not delete the count of %s: %s", message.message_id, error)
+
     def _count(self, message: Received) -> int:
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=_PREFIX + message.message_id)
+            answer = self._s3.get_object(
+                Bucket=self._bucket, Key=RETURNED_PREFIX + message.message_id
+            )
             return int(answer["Body"].read())
         except ClientError as error:
             if error_code(error) in ABSENT:
@@ -79,7 +91,7 @@ class Returns:
         before = 0 if message.receive_count == 1 else self._count(message)
         self._s3.put_object(
             Bucket=self._bucket,
-            Key=_PREFIX + message.message_id,
+            Key=RETURNED_PREFIX + message.message_id,
             Body=str(before + 1).encode("ascii"),
             ContentType="text/plain",
         )

@@ -28,6 +28,7 @@ from .returns import Returns
 from .shutdown import Shutdown
 from .signals import Signals
 from .task_queue import TaskQueue
+from .watch import Watch
 from .worker import Worker
 
 _LOG = logging.getLogger(__name__)
@@ -95,6 +96,12 @@ class Agent:
             ),
         )
         deliveries, progress = DeliveryPool(), Progress()
+        self._watch = Watch(
+            outputs=outputs,
+            leases=self._leases,
+            stop_engine=engine.cancel,
+            runtime_name=environment.runtime_name,
+        )
         self._intake = Intake(
             receiver=Receiver(
                 self._queue,
@@ -112,6 +119,7 @@ class Agent:
             deliveries=deliveries,
             retrier=retrier,
             progress=progress,
+            watch=self._watch,
             most_tasks=environment.prefetch_tasks,
             most_bytes=environment.prefetch_bytes,
         )
@@ -120,6 +128,7 @@ class Agent:
             engine=engine,
             models=models,
             progress=progress,
+            watch=self._watch,
             endings=endings,
             deliveries=deliveries,
             retrier=retrier,
@@ -137,6 +146,7 @@ class Agent:
     def start(self) -> None:
         """Start the loops."""
         self._leases.start()
+        self._watch.start()
         self._intake.start()
         self.worker.start()
 
@@ -186,6 +196,7 @@ class Agent:
         # Before the engine ends, because its end makes the worker let go of its task.
         self._returns.give_back(self._leases.held())
         self._leases.stop()
+        self._watch.stop()
         self._engine.close()
         self.worker.join(_LAST_WORDS_SECONDS)
 

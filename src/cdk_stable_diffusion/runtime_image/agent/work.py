@@ -25,6 +25,9 @@ class Work:
         loading_seconds: Loading the model.
         generating_seconds: Generating.
         delivering_seconds: Encoding and storing.
+        step: Denoising steps that are done.
+        steps: Denoising steps in all, once the first is done.
+        cancelled: Whether its client wants it no more.
     """
 
     message: Received
@@ -35,6 +38,9 @@ class Work:
     loading_seconds: float = 0.0
     generating_seconds: float = 0.0
     delivering_seconds: float = 0.0
+    step: int = 0
+    steps: int | None = None
+    cancelled: bool = False
 
     def begin(self) -> None:
         """Begin it, now."""

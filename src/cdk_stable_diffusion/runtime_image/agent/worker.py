@@ -19,6 +19,7 @@ from .models import Models
 from .progress import Progress
 from .retry import Retrier
 from .shutdown import Shutdown
+from .watch import Watch
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Worker:
         engine: Engine,
         models: Models,
         progress: Progress,
+        watch: Watch,
         endings: Endings,
         deliveries: DeliveryPool,
         retrier: Retrier,
@@ -56,6 +58,7 @@ class Worker:
             engine: What makes pictures.
             models: The models.
             progress: Told how far the GPU is.
+            watch: Stops a task that its client wants no more.
             endings: How tasks end.
             deliveries: Where endings run.
             retrier: How to try again.
@@ -68,6 +71,7 @@ class Worker:
         self._engine = engine
         self._models = models
         self._progress = progress
+        self._watch = watch
         self._endings = endings
         self._deliveries = deliveries
         self._retrier = retrier
@@ -162,13 +166,18 @@ class Worker:
 
     def _handle(self, work: Work) -> None:
         try:
-            ending = self._do(work)
+            with self._watch.running(work):
+                ending = self._do(work)
         except TaskFailure as error:
-            ending = self._failing(work, error)
+            # Another try is what its client does not want.
+            unwanted = error.transient and work.cancelled
+            ending = self._cancelling(work) if unwanted else self._failing(work, error)
         except EngineCancelled:
-            ending = self._failing(
-                work, TaskFailure("generation-failed", "was cancelled", transient=True)
-            )
+            if work.cancelled:
+                ending = self._cancelling(work)
+            else:
+                failure = TaskFailure("generation-failed", "was interrupted", transient=True)
+                ending = self._failing(work, failure)
         except Exception as error:
             _LOG.exception("could not do a task", extra=work.log_fields())
             failure = TaskFailure(
@@ -180,8 +189,13 @@ class Worker:
     def _failing(self, work: Work, failure: TaskFailure) -> Callable[[], None]:
         return lambda: self._endings.fail(work, failure)
 
+    def _cancelling(self, work: Work) -> Callable[[], None]:
+        return lambda: self._endings.cancel(work)
+
     def _do(self, work: Work) -> Callable[[], None]:
         """Do a task and return how it ends."""
+        if work.cancelled:
+            raise EngineCancelled
         work.begin()
         _LOG.info("started", extra=work.log_fields())
         began = time.monotonic()
@@ -191,18 +205,25 @@ class Worker:
         if self._engine.health().model != model.directory.digest:
             self._engine.load(model.directory, timeout=LOAD_SECONDS)
             work.loading_seconds = time.monotonic() - began
+        if work.cancelled:
+            raise EngineCancelled
         began = time.monotonic()
         self._progress.begin()
         self._intake.wake()
+
+        def on_step(step: int, steps: int) -> None:
+            work.step, work.steps = step, steps
+            self._progress.step(step, steps)
+
         try:
             drawing = self._engine.generate(
                 _generation(work, model, self._added, self._max_input_pixels),
                 timeout=self._task_timeout_seconds,
-                on_step=self._progress.step,
+                on_step=on_step,
             )
         finally:
             self._progress.end()
-        work.generating_seconds = time.monotonic() - began
+            work.generating_seconds = time.monotonic() - began
         return lambda: self._endings.succeed(work, drawing, model.directory.digest)
 
     def _use(self, name: str, request: TaskRequest | None = None) -> ModelInUse:

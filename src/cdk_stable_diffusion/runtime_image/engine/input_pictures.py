@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy
 from PIL import Image, ImageOps
@@ -11,6 +10,17 @@ from PIL import Image, ImageOps
 from .failure import EngineFailure
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture is turned back, by what its EXIF says of how it lies."""
 
 
 def decode_picture(data: bytes, name: str, *, max_pixels: int) -> Image.Image:
@@ -80,17 +90,29 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
                     "input-invalid", f"{name} must have at most {max_pixels} pixels, has {pixels}"
                 )
             file.load()
-            upright: Any = ImageOps.exif_transpose(file)
-            return _eight_bits(upright)
+            return _eight_bits(_upright(file))
     except EngineFailure:
         raise
     except MemoryError:
-        raise
+        raise EngineFailure(
+            "out-of-memory", f"there is not enough memory to decode {name}", transient=True
+        ) from None
     except Exception:
         # A library's words may tell of the file's content, which others may read in the result.
         raise EngineFailure(
             "input-invalid", f"{name} cannot be decoded as a PNG, JPEG or WebP"
         ) from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture the way up that its EXIF says, and take it as it is where that is broken."""
+    try:
+        orientation = picture.getexif().get(_ORIENTATION)
+    except Exception:
+        # Cameras and editors write a lot that no reader understands; the pixels are good even so.
+        orientation = None
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return picture.copy() if turn is None else picture.transpose(turn)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -39,8 +39,10 @@ def read_object(reference: str, *, policy: InputPolicy, s3: Any) -> bytes:
     # Where the bucket is part of the path, whoever tidies the path up would leave the bucket.
     if not _DOTS.isdisjoint(key.split("/")):
         raise InputRefused("must not have . or .. between the slashes of its key")
-    if bucket not in policy.buckets:
-        raise InputRefused("is in a bucket that input images may not come from")
+    if not policy.allows_object(bucket, key):
+        raise InputRefused(
+            "is in a bucket that input images may not come from, or in such a part of one"
+        )
     try:
         answer = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:

@@ -97,12 +97,15 @@ def _addresses(host: str, network: Network, deadline: float) -> Sequence[str]:
 
 
 def _connect(addresses: Sequence[str], network: Network, deadline: float) -> socket.socket:
-    for address in addresses:
+    for index, address in enumerate(addresses):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             break
+        # An address that nobody answers at leaves time for the others.
         with suppress(OSError):
-            return network.connect(address, remaining)
+            connection = network.connect(address, remaining / (len(addresses) - index))
+            connection.settimeout(remaining)
+            return connection
     raise InputUnavailable("has a host that could not be connected to")
 
 

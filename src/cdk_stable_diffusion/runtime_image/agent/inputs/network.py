@@ -17,12 +17,13 @@ def resolve(host: str) -> list[str]:
     """Return every address of a host, in the resolver's order.
 
     Args:
-        host: Its name.
+        host: Its full name. It is looked up as such: the search list that a pod has for the names
+            of its cluster is not gone through first.
 
     Raises:
         OSError: If it has none, or that cannot be said now.
     """
-    answers = socket.getaddrinfo(host, HTTPS_PORT, type=socket.SOCK_STREAM)
+    answers = socket.getaddrinfo(f"{host}.", HTTPS_PORT, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 

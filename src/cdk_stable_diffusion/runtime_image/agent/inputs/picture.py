@@ -6,6 +6,7 @@ decodes it, counts again by its own reader.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -19,7 +20,13 @@ _JPEG_FILL = 0xFF
 _MOST_JPEG_MARKERS = 10_000
 """Cameras write a few hundred at most; millions would keep the agent's processor busy."""
 
-_JPEG_NO_MORE = frozenset({0xD9, 0xDA})
+_MOST_JPEG_SCANS = 100
+"""Progressive pictures have about ten. Each may have a few bytes and costs a pass over all pixels,
+so that thousands would keep the engine busy for hours."""
+
+_JPEG_SCAN = 0xDA
+_JPEG_END = 0xD9
+_JPEG_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _WEBP_FRAME = b"\x9d\x01\x2a"
 _WEBP_LOSSLESS = 0x2F
 
@@ -85,10 +92,11 @@ def _jpeg_header(data: bytes) -> PictureHeader | None:
             position += 1
         elif marker in _JPEG_ALONE:
             position += 2
-        elif marker in _JPEG_NO_MORE:
+        elif marker in (_JPEG_END, _JPEG_SCAN):
             return None
         elif marker in _JPEG_SIZES:
             height, width = struct.unpack_from(">HH", data, position + 5)
+            _check_scans(data, position)
             return PictureHeader(format="JPEG", width=width, height=height)
         else:
             (length,) = struct.unpack_from(">H", data, position + 2)
@@ -96,6 +104,22 @@ def _jpeg_header(data: bytes) -> PictureHeader | None:
                 return None
             position += 2 + length
     return None
+
+
+def _check_scans(data: bytes, position: int) -> None:
+    """Count the scans as a decoder finds them: marker by marker, up to the end of the picture."""
+    scans = 0
+    for _ in range(_MOST_JPEG_MARKERS):
+        found = _JPEG_NEXT_MARKER.search(data, position)
+        if found is None or found[1][0] == _JPEG_END:
+            return
+        scans += found[1][0] == _JPEG_SCAN
+        if scans > _MOST_JPEG_SCANS:
+            raise InputRefused(f"must be a JPEG of at most {_MOST_JPEG_SCANS} scans")
+        # What a segment holds is no marker. Where its length is cut off, so is the picture.
+        length = data[found.end() : found.end() + 2]
+        position = found.end() + max(int.from_bytes(length, "big"), 2)
+    raise InputRefused(f"must be a JPEG of at most {_MOST_JPEG_MARKERS} segments")
 
 
 def _webp_header(data: bytes) -> PictureHeader | None:

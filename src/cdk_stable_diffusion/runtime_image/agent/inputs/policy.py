@@ -14,7 +14,8 @@ class InputPolicy:
 
     Attributes:
         buckets: Buckets that may be read from, the output bucket among them where it is meant to
-            be. Who may send tasks can use any picture in them whose key they know.
+            be: each by its name, with a slash and a prefix behind it where only keys that begin so
+            may be read. Who may send tasks can use any picture in them whose key they know.
         hosts: Hosts that may be fetched from, each by its exact name; a name does not stand for
             the names below it.
         max_bytes: Most bytes of one file.
@@ -31,6 +32,16 @@ class InputPolicy:
     def __post_init__(self) -> None:
         """Compare hosts as DNS does: without regard to case."""
         object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
+
+    def allows_object(self, bucket: str, key: str) -> bool:
+        """Tell whether an object may be read.
+
+        Args:
+            bucket: Name of its bucket.
+            key: Its key.
+        """
+        place = f"{bucket}/{key}"
+        return any(place.startswith(each if "/" in each else f"{each}/") for each in self.buckets)
 
     @classmethod
     def of(cls, environment: AgentEnvironment) -> InputPolicy:

@@ -1,0 +1,209 @@
+"""Watching over the tasks in hand: does the client want them still, and how far are they?
+
+All of it is beside the work. A call to S3 that is slow or fails delays no task and harms none: the
+client's wish is heard later, or its question gets an older answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from ...contract import TaskProgress, timestamp
+from ...contract.progress import REPORT_EVERY, RUNNING
+from .leases import Leases
+from .outputs import Outputs
+from .work import Work
+
+_LOG = logging.getLogger(__name__)
+LOOK_SECONDS = 2.0
+"""How long between two looks whether a task is cancelled."""
+
+_LONGEST_FIRST_LOOK_SECONDS = 0.5
+_STALE_SECONDS = 1.0
+_TICK_SECONDS = 0.25
+_CALLS_AT_ONCE = 4
+
+
+@dataclass
+class _Watched:
+    work: Work
+    next_look: float
+    look: Future[None]
+    next_report: float = math.inf
+    report: Future[None] | None = None
+
+
+class Watch:
+    """Looks for wishes to cancel the tasks in hand, and reports the steps of the one that runs."""
+
+    def __init__(
+        self,
+        *,
+        outputs: Outputs,
+        leases: Leases,
+        stop_engine: Callable[[], None],
+        runtime_name: str,
+    ) -> None:
+        """Prepare, without starting.
+
+        Args:
+            outputs: Where the wishes are and the reports go.
+            leases: The messages in hand; a task whose message is not is watched no more.
+            stop_engine: Stops the running generation within one step, if there is one.
+            runtime_name: Name of this runtime, for the reports.
+        """
+        self._outputs = outputs
+        self._leases = leases
+        self._stop_engine = stop_engine
+        self._runtime_name = runtime_name
+        self._changed = threading.Condition()
+        self._watched: dict[str, _Watched] = {}
+        self._stopped = False
+        # Held while the engine is told to stop, so that it is never told in the next task.
+        self._at_the_engine = threading.Lock()
+        self._running: tuple[Work, ...] = ()
+        # A call that hangs must not keep the others from theirs.
+        self._calls = ThreadPoolExecutor(_CALLS_AT_ONCE, "watch")
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is asked of S3 just now is not waited for."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._calls.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, work: Work) -> None:
+        """Watch a task from now on; the first look is on its way when this returns."""
+        with self._changed:
+            if self._stopped:
+                return
+            look = self._calls.submit(self._look, work)
+            self._watched[work.message.receipt] = _Watched(
+                work, time.monotonic() + LOOK_SECONDS, look
+            )
+            self._changed.notify_all()
+
+    def is_cancelled(self, work: Work) -> bool:
+        """Tell whether a task is cancelled, waiting for the first look if that takes no long time.
+
+        Where nobody can say so soon the task is begun; a wish that shows later stops it then.
+        """
+        with self._changed:
+            watched = self._watched.get(work.message.receipt)
+        if watched is not None:
+            wait((watched.look,), _LONGEST_FIRST_LOOK_SECONDS)
+        return work.cancelled
+
+    @contextlib.contextmanager
+    def running(self, *works: Work) -> Iterator[None]:
+        """Stop the engine if all of these tasks are cancelled, until the block ends.
+
+        Args:
+            works: What the engine works on, together.
+        """
+        with self._at_the_engine:
+            self._running = works
+        with self._changed:
+            for watched in self._of(works):
+                now = time.monotonic()
+                watched.next_report = now + REPORT_EVERY.total_seconds()
+                if watched.next_look - now < LOOK_SECONDS - _STALE_SECONDS:
+                    # It was held for a while; who cancelled it since shall not wait longer.
+                    watched.next_look = now
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._at_the_engine:
+                self._running = ()
+            with self._changed:
+                for watched in self._of(works):
+                    self._forget(watched)
+
+    def _of(self, works: tuple[Work, ...]) -> list[_Watched]:
+        found = (self._watched.get(work.message.receipt) for work in works)
+        return [watched for watched in found if watched is not None]
+
+    def _forget(self, watched: _Watched) -> None:
+        self._watched.pop(watched.work.message.receipt, None)
+        for call in (watched.look, watched.report):
+            if call is not None:
+                call.cancel()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._turn()
+                self._stop_what_is_cancelled()
+            except Exception:
+                _LOG.exception("watching broke")
+            with self._changed:
+                if not self._stopped:
+                    self._changed.wait(_TICK_SECONDS if self._watched else None)
+
+    def _turn(self) -> None:
+        """Ask and tell what is due."""
+        held = {message.receipt for message in self._leases.held()}
+        now = time.monotonic()
+        with self._changed:
+            for receipt, watched in tuple(self._watched.items()):
+                if receipt not in held:
+                    self._forget(watched)
+                    continue
+                if self._stopped:
+                    return
+                work = watched.work
+                if not work.cancelled and now >= watched.next_look and watched.look.done():
+                    watched.next_look = now + LOOK_SECONDS
+                    watched.look = self._calls.submit(self._look, work)
+                if now >= watched.next_report and (watched.report is None or watched.report.done()):
+                    watched.next_report = now + REPORT_EVERY.total_seconds()
+                    watched.report = self._calls.submit(self._report, work)
+
+    def _stop_what_is_cancelled(self) -> None:
+        with self._at_the_engine:
+            # Again and again, since a word that comes before the engine has begun is lost.
+            if self._running and all(work.cancelled for work in self._running):
+                self._stop_engine()
+
+    def _look(self, work: Work) -> None:
+        try:
+            if not self._outputs.is_cancelled(work.task):
+                return
+        except Exception as error:
+            _LOG.warning("could not look for a wish to cancel: %s", error, extra=work.log_fields())
+            return
+        work.cancelled = True
+        _LOG.info("is to be cancelled", extra=work.log_fields())
+        with self._changed:
+            self._changed.notify_all()
+
+    def _report(self, work: Work) -> None:
+        task = work.task
+        progress = TaskProgress(
+            task_id=task.task_id,
+            status=RUNNING,
+            updated_at=timestamp(),
+            model=task.request.model,
+            runtime=self._runtime_name,
+            attempt=work.message.receive_count,
+            started_at=timestamp(work.started_at),
+            step=work.step,
+            steps=work.steps,
+        )
+        try:
+            self._outputs.put_progress(task, progress)
+        except Exception as error:
+            _LOG.warning("could not report progress: %s", error, extra=work.log_fields())
