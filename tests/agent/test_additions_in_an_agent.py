@@ -41,7 +41,7 @@ ASSETS: dict[str, dict[str, tuple[int, ...]]] = {
     "pixel-art": LORA,
     "sketch": {**LORA, "lora_unet_other.alpha": ()},
     "cat-toy": {"emb_params": (2, 768)},
-    "soft": {"encoder.conv_in.weight": (8, 3, 3, 3), "decoder.conv_in.weight": (8, 4, 3, 3)},
+    "soft": {"encoder.down.0.conv.weight": (8, 8, 3, 3), "decoder.conv_in.weight": (8, 4, 3, 3)},
 }
 
 

@@ -26,19 +26,13 @@ KINDS: dict[str, tuple[str, Shapes]] = {
         "lora",
         {"unet.a.processor.to_q_lora.down.weight": (4, 8), "unet.a.to_q.lora.up.weight": (8, 4)},
     ),
-    "LoHa": ("lora", {"lora_unet_a.hada_w1_a": (4, 8), "lora_unet_a.alpha": ()}),
-    "LoKr": ("lora", {"unet.a.lokr_w1": (4, 8), "unet.a.lokr_w2": (4, 8)}),
     "embedding of diffusers": ("textual-inversion", {"<lora-cat>": (768,)}),
     "embedding of other tools": ("textual-inversion", {"emb_params": (8, 768)}),
     "embedding for XL": ("textual-inversion", {"clip_l": (2, 768), "clip_g": (2, 1280)}),
-    "VAE of diffusers": (
-        "vae",
-        {"encoder.conv_in.weight": (8, 3, 3, 3), "decoder.conv_in.weight": (8, 4, 3, 3)},
-    ),
     "VAE of a checkpoint": (
         "vae",
         {
-            "first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3),
+            "first_stage_model.encoder.down.0.block.0.conv1.weight": (8, 8, 3, 3),
             "first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3),
         },
     ),
@@ -59,9 +53,24 @@ def test_a_kind_is_found_in_a_directory_and_in_a_file_alone(tmp_path: Path, name
     assert (alone.kind, alone.files) == (kind, manifest.files[1:])
 
 
+def test_a_vae_of_diffusers_needs_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    shapes: Shapes = {
+        "encoder.conv_in.weight": (8, 3, 3, 3),
+        "decoder.conv_in.weight": (8, 4, 3, 3),
+    }
+    file.write_bytes(safetensors(shapes))
+    assert ModelManifest.of_directory(tmp_path, "m").kind == "vae"
+    with pytest.raises(InvalidModel, match=r"config\.json is not beside it: give its directory"):
+        ModelManifest.of_directory(file, "m")
+
+
 def test_a_pipeline_stays_one_and_is_written_as_before(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(safetensors(KINDS["LoKr"][1]))
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(
+        safetensors(KINDS["LoRA of diffusers"][1])
+    )
     manifest = ModelManifest.of_directory(tmp_path, "m")
     assert manifest.kind == "pipeline"
     assert set(json.loads(manifest.to_json())) == {"version", "name", "defaults", "files"}
@@ -92,6 +101,14 @@ NOTHING: dict[str, tuple[Callable[[Path], None], str]] = {
     "other tensors": (
         _put(a__safetensors=safetensors({"fc.weight": (8, 8), "fc.bias": (8,)})),
         "neither a LoRA adapter, nor a textual inversion embedding, nor an autoencoder",
+    ),
+    "LoHa": (
+        _put(a__safetensors=safetensors({"lora_unet_a.hada_w1_a": (4, 8), "x.alpha": ()})),
+        "neither a LoRA adapter",
+    ),
+    "LoKr": (
+        _put(a__safetensors=safetensors({"lora_unet_a.lokr_w1": (4, 8), "x.alpha": ()})),
+        "neither a LoRA adapter",
     ),
     "a whole model": (
         _put(a__safetensors=safetensors({"model.diffusion_model.input.weight": (8, 8)})),

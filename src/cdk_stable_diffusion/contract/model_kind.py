@@ -25,13 +25,20 @@ KIND_IN_WORDS = {
     VAE: "an autoencoder (VAE)",
 }
 
-# Of LoRA and of its kin, LoHa and LoKr, in every tool's spelling.
-_LORA_PART = re.compile("lora|hada_|lokr_")
+_LORA_PART = "lora"
+"""What is in the name of every tensor of a LoRA, in every tool's spelling."""
+
+_KIN_OF_LORA = re.compile(r"[._](?:hada|lokr|oft)_")
+"""What is in the names of its kin, LoHa, LoKr and OFT, which the engine does not take."""
+
 _CHECKPOINT_PREFIX = "model.diffusion_model."
 _EMBEDDING_KEYS = ({"emb_params"}, {"clip_l", "clip_g"})
 _EMBEDDING_DIMENSIONS = (1, 2)
 _AUTOENCODER_PARTS = ("encoder.", "decoder.")
 _AUTOENCODER_PREFIX = "first_stage_model."
+_AUTOENCODER_CONFIG = "config.json"
+# What diffusers calls encoder.down_blocks.
+_OF_CHECKPOINT = ("encoder.down.", "first_stage_model.encoder.down.")
 
 
 def weights_path(paths: Sequence[str]) -> str | None:
@@ -80,6 +87,11 @@ def kind_of_directory(directory: Path, paths: Sequence[str]) -> str:
             f"{directory} has no model_index.json: not a pipeline; and what {path} holds is "
             f"neither {', nor '.join(KIND_IN_WORDS[each] for each in MODEL_KINDS[1:])}"
         )
+    if kind == VAE and _AUTOENCODER_CONFIG not in paths and not is_vae_of_checkpoint(shapes):
+        raise ValueError(
+            f"{path} is an autoencoder in diffusers' form, and {_AUTOENCODER_CONFIG} is not beside "
+            "it: give its directory"
+        )
     return kind
 
 
@@ -97,12 +109,23 @@ def kind_of_tensors(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     # Before LoRA: the only tensor of an embedding may have any name at all.
     if _is_embedding(shapes):
         return TEXTUAL_INVERSION
-    if any(_LORA_PART.search(name) for name in shapes):
+    if any(_KIN_OF_LORA.search(name) for name in shapes):
+        return None
+    if any(_LORA_PART in name for name in shapes):
         return LORA
     plain = [name.removeprefix(_AUTOENCODER_PREFIX) for name in shapes]
     if all(any(name.startswith(part) for name in plain) for part in _AUTOENCODER_PARTS):
         return VAE
     return None
+
+
+def is_vae_of_checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether an autoencoder is in the form that checkpoints have, without settings.
+
+    Args:
+        shapes: The shape of each tensor, by its name.
+    """
+    return any(name.startswith(_OF_CHECKPOINT) for name in shapes)
 
 
 def _is_embedding(shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -166,7 +166,6 @@ def _layers(part: Any) -> Iterator[Any]:
     """Return the layers of a part that adapters work on."""
     if not hasattr(part, "peft_config"):
         return
-    # Imported by the first adapter and not before: it takes a second that most tasks can spare.
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     yield from (each for each in part.modules() if isinstance(each, BaseTunerLayer))

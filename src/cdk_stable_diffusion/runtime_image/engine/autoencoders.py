@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ...contract.model_kind import VAE
+from ...contract.model_kind import VAE, is_vae_of_checkpoint
 from .asset_files import Asset, Weights, broken, checked_weights, misfit
 from .device_errors import raise_device_errors
 from .failure import EngineFailure
 
 _CLASS = "AutoencoderKL"
-# How checkpoints of before diffusers name what diffusers calls encoder.down_blocks.0.
-_OF_CHECKPOINT = ("encoder.down.", "first_stage_model.encoder.down.")
 
 
 class Autoencoders:
@@ -61,6 +59,8 @@ class Autoencoders:
             loaded = self._load(asset, weights)
             self._check(asset, loaded)
             loaded = loaded.to(device=self._own.device, dtype=self._own.dtype).eval()
+            # Whether it decodes picture by picture, which is a matter of the memory there is.
+            loaded.use_slicing = self._own.use_slicing
         except EngineFailure:
             raise
         except Exception as error:
@@ -72,7 +72,7 @@ class Autoencoders:
     def _load(self, asset: Asset, weights: Weights) -> Any:
         from diffusers import AutoencoderKL
 
-        if any(name.startswith(_OF_CHECKPOINT) for name in weights.shapes):
+        if is_vae_of_checkpoint(weights.shapes):
             # It has no settings of its own, and so is of the model's kind or does not fit.
             return _of_checkpoint(AutoencoderKL.from_config(self._own.config), asset, weights)
         config = asset.directory / "config.json"
