@@ -23,6 +23,7 @@ from typing import Any
 from ...contract import Parameters
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
 from .engine import (
+    AssetDirectory,
     Drawing,
     EngineCancelled,
     EngineHealth,
@@ -156,6 +157,10 @@ class ChildEngine:
             "strength": generation.strength,
             "scale": generation.scale,
             "max_input_pixels": generation.max_input_pixels,
+            "adapters": _assets(*generation.adapters),
+            "embeddings": _assets(*generation.embeddings),
+            "vae": _assets(*([generation.vae] if generation.vae else [])),
+            "control_scale": generation.control_scale,
             "inputs": {name: len(data) for name, data in generation.inputs.items()},
             "clip_skip": generation.clip_skip,
         }
@@ -176,7 +181,7 @@ class ChildEngine:
             elif event["event"] == "cancelled":
                 raise EngineCancelled
             elif event["event"] == "done":
-                parameters = Parameters(**event["parameters"])
+                parameters = Parameters.from_dict(event["parameters"])
                 return Drawing(
                     pictures=tuple(pictures), parameters=parameters, software=event["software"]
                 )
@@ -237,6 +242,18 @@ class ChildEngine:
         if not self._closed:
             _LOG.error("engine ended: %s", how)
         return how
+
+
+def _assets(*assets: AssetDirectory) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "digest": each.digest,
+            "directory": str(each.path),
+            "weight": each.weight,
+        }
+        for each in assets
+    ]
 
 
 class _Events:

@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ...contract import InvalidMessage, TaskMessage
+from .additions import additions_of
 from .delivery import DeliveryPool
 from .endings import Endings
 from .failure import TaskFailure
@@ -272,4 +273,6 @@ class Intake:
             final=(TaskFailure,),
         )
         self._models.fetch_ahead(work.task.request.model)
+        for each in additions_of(work.task.request):
+            self._models.fetch_ahead(each.name, kind=each.kind)
         return True

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...contract import image_seed
+from ...contract import TaskRequest, image_seed
+from .additions import AdditionsInUse, open_additions
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Engine, EngineCancelled, Generation
@@ -79,6 +80,7 @@ class Worker:
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
         self._model: ModelInUse | None = None
+        self._added = AdditionsInUse()
         self._warm = False
         self._prepared = False
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -205,7 +207,7 @@ class Worker:
         work.begin()
         _LOG.info("started", extra=work.log_fields())
         began = time.monotonic()
-        model = self._use(work.task.request.model)
+        model = self._use(work.task.request.model, work.task.request)
         # An engine that died while there was nothing to do must not cost this task a try.
         self._engine.wait_until_ready(_RESTART_SECONDS)
         if self._engine.health().model != model.directory.digest:
@@ -223,7 +225,7 @@ class Worker:
 
         try:
             drawing = self._engine.generate(
-                _generation(work, model, self._max_input_pixels),
+                _generation(work, model, self._added, self._max_input_pixels),
                 timeout=self._task_timeout_seconds,
                 on_step=on_step,
             )
@@ -232,8 +234,13 @@ class Worker:
             work.generating_seconds = time.monotonic() - began
         return lambda: self._endings.succeed(work, drawing, model.directory.digest)
 
-    def _use(self, name: str) -> ModelInUse:
-        """Return a model's files, which stay on the disk until the next model is used."""
+    def _use(self, name: str, request: TaskRequest | None = None) -> ModelInUse:
+        """Return a model's files, which stay on the disk until the next model is used.
+
+        So do those of what a request adds to it.
+        """
+        self._added.close()
+        self._added = AdditionsInUse()
         if self._model is not None:
             # What comes next may need its room or, where it is the same model and its files are
             # damaged, its lock. What the engine has loaded, it keeps.
@@ -243,10 +250,18 @@ class Worker:
             "getting a model", lambda: self._models.open(name), final=(TaskFailure,)
         )
         self._model = model
+        if request is not None:
+            self._added = self._retrier.call(
+                "getting what is added to a model",
+                lambda: open_additions(self._models, request),
+                final=(TaskFailure,),
+            )
         return model
 
 
-def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generation:
+def _generation(
+    work: Work, model: ModelInUse, added: AdditionsInUse, max_input_pixels: int
+) -> Generation:
     task, request, defaults = work.task, work.task.request, model.defaults
     # A picture that is given has a size of its own.
     width, height = (None, None) if work.inputs else (defaults.width, defaults.height)
@@ -266,5 +281,9 @@ def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generat
         strength=request.strength,
         scale=request.scale,
         max_input_pixels=max_input_pixels,
+        adapters=added.adapters,
+        embeddings=added.embeddings,
+        vae=added.vae,
+        control_scale=request.control_scale,
         clip_skip=request.clip_skip or defaults.clip_skip,
     )
