@@ -28,6 +28,9 @@ MOST_RETURNS = 10
 The queue's own limit must leave room for it, since it counts every receiving.
 """
 
+MOST_BATCH_TASKS = 16
+"""Most tasks that may share a forward pass: beyond it, each waits for all and little is gained."""
+
 _Settings = TypeVar("_Settings", bound="_Environment")
 
 
@@ -133,6 +136,7 @@ class AgentEnvironment(_Environment):
         input_hosts: HTTPS hosts that input images may come from, each by its exact name.
         max_input_bytes: Most bytes of an input image.
         max_input_pixels: Most pixels of an input image.
+        batch_tasks: Most tasks that share a forward pass; 1 for each alone.
         safety_checker: What checks each picture: "model", or a function as module:function; empty
             for nothing.
         watermark: What marks each picture: "text=" and a text, or a function as module:function;
@@ -161,6 +165,7 @@ class AgentEnvironment(_Environment):
     input_hosts: tuple[str, ...] = ()
     max_input_bytes: int = MAX_INPUT_BYTES
     max_input_pixels: int = MAX_INPUT_PIXELS
+    batch_tasks: int = 1
     safety_checker: str = ""
     watermark: str = ""
 
@@ -193,6 +198,11 @@ class AgentEnvironment(_Environment):
             ),
             (self.max_input_bytes >= 1, "max_input_bytes", "must be at least 1"),
             (self.max_input_pixels >= 1, "max_input_pixels", "must be at least 1"),
+            (
+                1 <= self.batch_tasks <= MOST_BATCH_TASKS,
+                "batch_tasks",
+                f"must be 1 to {MOST_BATCH_TASKS}",
+            ),
             (
                 not self.safety_checker or is_safety_checker(self.safety_checker),
                 "safety_checker",

@@ -12,6 +12,7 @@ from .._validation import A_WHOLE_NUMBER, Faults
 from ..api import SdApi
 from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
+from .batching import A_BATCHING, Batching
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .finishing import Finishing
@@ -52,6 +53,7 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
+    batching: Batching,
     input_images: InputImages,
     finishing: Finishing,
 ) -> None:
@@ -71,6 +73,7 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
+        batching: See `SdRuntime`.
         input_images: See `SdRuntime`.
         finishing: See `SdRuntime`.
 
@@ -93,6 +96,7 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    faults.check_type("batching", batching, Batching, A_BATCHING)
     hint = "a Finishing, such as Finishing(safety_checker=SafetyChecker.of_model())"
     if faults.check_type("finishing", finishing, Finishing, hint) and is_image:
         finishing._check_image(faults, image)

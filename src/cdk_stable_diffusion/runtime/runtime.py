@@ -21,6 +21,7 @@ from ..contract.environment import AgentEnvironment
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .arguments import check_runtime, disk_use
+from .batching import Batching
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .finishing import Finishing
 from .gpu_nodes import Capacity, GpuNodes
@@ -66,6 +67,7 @@ class SdRuntime(Construct):
         model: Which models it serves.
         scaling: How it follows its queue.
         priority: Which runtime's pods go first where there are too few GPUs.
+        batching: Whether tasks share forward passes.
         pool: Its nodes.
         image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
@@ -88,6 +90,7 @@ class SdRuntime(Construct):
     model: Model
     scaling: Scaling
     priority: Priority
+    batching: Batching
     pool: SdNodePool
     image_cache: ImageCache | None
     timing: Timing
@@ -119,6 +122,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        batching: Batching | None = None,
         input_images: InputImages | None = None,
         finishing: Finishing | None = None,
     ) -> None:
@@ -149,6 +153,7 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            batching: Whether tasks share forward passes of the GPU. Default: `Batching.off()`.
             input_images: Where the pictures may come from that tasks begin with, and how large
                 they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
             finishing: What is done to each picture between drawing and storing it: a safety check,
@@ -163,6 +168,7 @@ class SdRuntime(Construct):
         self.model = model
         self.scaling = Scaling() if scaling is None else scaling
         self.priority = priority
+        self.batching = Batching.off() if batching is None else batching
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
         input_images = InputImages() if input_images is None else input_images
@@ -181,6 +187,7 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            batching=self.batching,
             input_images=input_images,
             finishing=finishing,
         )
@@ -217,6 +224,7 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            batch_tasks=self.batching.tasks,
             input_buckets=input_images._places,
             input_hosts=tuple(input_images.hosts),
             max_input_bytes=input_images._max_bytes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,18 @@ from .failure import Cancelled, EngineFailure
 from .finishing import NO_CHECKER, Check, Finishing
 from .input_pictures import decode_mask, decode_picture, fitted
 from .loading import load_pipeline
+from .memory import CudaDevice, PassMemory
 from .model_kind import ModelKind, kind_of
 from .model_upscaling import upscale_by_model
 from .models_checker import take_checker
+from .passes import check_alike, passes, prompt_arguments
 from .pipeline_classes import pipeline_for, upscaler_scale
 from .schedulers import make_scheduler
 from .upscaling import upscale
 
 OnStep = Callable[[int, int], None]
+Drawn = tuple[list["Picture"], dict[str, Any]]
+"""The pictures of an order, and the values that were used."""
 
 USUAL_CONTROL_SCALE = 1.0
 USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
@@ -104,6 +109,9 @@ class Diffusion:
         # By task type; they share the pipeline's parts, and so take no memory of their own.
         self._others: dict[str, Any] = {}
         self._additions: Additions | None = None
+        self._memory = PassMemory(CudaDevice() if self.device == "cuda" else None)
+        self.most_pictures: int | None = None
+        """How many pictures like the last ones a pass has memory for; None for any number."""
 
     def load(self, directory: Path) -> None:
         """Load a model in place of the one that is held.
@@ -135,14 +143,15 @@ class Diffusion:
                 "model-invalid", f"cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         self._pipeline.set_progress_bar_config(disable=True)
+        if self.device == "cuda":
+            # Decodes one picture after the other, which takes no more memory for more of them.
+            self._pipeline.vae.enable_slicing()
         self._own_scheduler = self._pipeline.scheduler
         self._additions = Additions(self._pipeline, directory)
         if upscaler_scale(self._pipeline) is None:
             self._kind = kind_of(self._pipeline)
 
-    def draw(
-        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Picture], dict[str, Any]]:
+    def draw(self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]) -> Drawn:
         """Draw.
 
         Args:
@@ -157,8 +166,74 @@ class Diffusion:
             EngineFailure: If that is impossible.
             Cancelled: If it was cancelled.
         """
+        self.most_pictures = None
+        if order.task_type == UPSCALE:
+            return self._finished([order], lambda: self._upscaled(order, on_step, cancelled))[0]
+        return self._draw([order], on_step, cancelled)[0]
+
+    def draw_together(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> list[Drawn]:
+        """Draw several orders in as few passes as the model allows.
+
+        Args:
+            orders: What to draw, from text; alike but for prompts and seeds.
+            on_step: Called with the number of finished steps and of all.
+            cancelled: Asked after each step; True stops there.
+
+        Returns:
+            The pictures of each order, and the values that were used.
+
+        Raises:
+            EngineFailure: If that is impossible.
+            Cancelled: If it was cancelled.
+        """
+        check_alike(orders)
+        drawn: dict[int, Drawn] = {}
+        self._check_loaded()
+        places = passes(self._pipeline, orders)
+        for number, each in enumerate(places):
+
+            def after_step(step: int, steps: int, number: int = number) -> None:
+                on_step(number * steps + step, len(places) * steps)
+
+            some = [orders[place] for place in each]
+            drawn.update(zip(each, self._draw(some, after_step, cancelled), strict=True))
+        return [drawn[place] for place in range(len(orders))]
+
+    def _check_loaded(self) -> None:
+        if self._pipeline is None:
+            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
+
+    def _draw(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> list[Drawn]:
+        """Draw in one pass. Only a single order may begin with a picture."""
+        return self._finished(orders, lambda: self._in_one_pass(orders, on_step, cancelled))
+
+    def _in_one_pass(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+        order = orders[0]
+        if order.control_image is None:
+            # Before anything is decoded: whether the model is for this at all.
+            self._pipeline_for(order.task_type)
+        self._check_loaded()
+        inputs = _decoded(order)
+        parameters = [self._parameters(each, inputs) for each in orders]
+        self._memory.begin()
+        images = self._images(orders, inputs, parameters[0], on_step, cancelled)
+        self.most_pictures = self._memory.most_pictures(len(images))
+        return [Image.fromarray(image) for image in images], parameters
+
+    def _finished(
+        self,
+        orders: Sequence[Order],
+        draw: Callable[[], tuple[list[Image.Image], list[dict[str, Any]]]],
+    ) -> list[Drawn]:
+        """Draw, check and mark what was drawn, and divide it among the orders."""
         try:
-            images, parameters = self._drawn(order, on_step, cancelled)
+            images, parameters = draw()
             images = self._finishing.finish(images, self._checker)
         except (Cancelled, EngineFailure):
             raise
@@ -167,22 +242,16 @@ class Diffusion:
             # The libraries refuse with a ValueError what a model cannot do.
             code = "unsupported-request" if isinstance(error, ValueError) else "generation-failed"
             raise EngineFailure(code, f"{type(error).__name__}: {error}") from error
+        seeds = [seed for order in orders for seed in order.seeds]
         pictures = [
             Picture(image.width, image.height, seed, image.tobytes())
-            for image, seed in zip(images, order.seeds, strict=True)
+            for image, seed in zip(images, seeds, strict=True)
         ]
-        return pictures, {**parameters, **self._finishing.said()}
-
-    def _drawn(
-        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Image.Image], dict[str, Any]]:
-        if order.task_type == UPSCALE:
-            return self._upscaled(order, on_step, cancelled)
-        self._pipeline_for(order.task_type)
-        inputs = _decoded(order)
-        parameters = self._parameters(order, inputs)
-        images = self._images(order, inputs, parameters, on_step, cancelled)
-        return [Image.fromarray(image) for image in images], parameters
+        left = iter(pictures)
+        return [
+            (list(islice(left, len(order.seeds))), {**values, **self._finishing.said()})
+            for order, values in zip(orders, parameters, strict=True)
+        ]
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
         kind = self._kind or kind_of(self._pipeline)
@@ -215,12 +284,13 @@ class Diffusion:
 
     def _images(
         self,
-        order: Order,
+        orders: Sequence[Order],
         inputs: _Inputs | None,
         parameters: dict[str, Any],
         on_step: OnStep,
         cancelled: Callable[[], bool],
     ) -> Any:
+        order = orders[0]
         if self._additions is None:
             raise EngineFailure("generation-failed", "no model is loaded", transient=True)
         if order.control_image is None:
@@ -233,6 +303,7 @@ class Diffusion:
             if cancelled():
                 # Leaving by an exception spares the decoding of a picture that nobody gets.
                 raise Cancelled
+            self._memory.step()
             on_step(step + 1, pipe.num_timesteps)
             return tensors
 
@@ -242,7 +313,7 @@ class Diffusion:
             inputs = _fitted(inputs, size)
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
         kind = self._kind or kind_of(self._pipeline)
-        arguments = kind.arguments_for(order.negative_prompt)
+        arguments = kind.arguments_for(prompt_arguments(orders))
         if (skipped := skipped_layers(self._pipeline, order.clip_skip)) is not None:
             arguments["clip_skip"] = skipped
         if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
@@ -253,13 +324,15 @@ class Diffusion:
         )
         with additions, torch.inference_mode():
             result = pipeline(
-                prompt=order.prompt,
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
-                num_images_per_prompt=len(order.seeds),
                 # One on the CPU for each picture: a picture depends on its seed alone, neither
                 # on its neighbours nor on the device.
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in order.seeds],
+                generator=[
+                    torch.Generator("cpu").manual_seed(seed)
+                    for each in orders
+                    for seed in each.seeds
+                ],
                 output_type="np",
                 callback_on_step_end=after_step,
                 **arguments,
@@ -283,7 +356,7 @@ class Diffusion:
 
     def _upscaled(
         self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Image.Image], dict[str, Any]]:
+    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
         image = _decoded_image(order)
         if order.scale is None:
             raise EngineFailure("unsupported-request", "scale is missing")
@@ -322,7 +395,7 @@ class Diffusion:
             "scheduler": None,
             "scale": order.scale,
         }
-        return [larger], parameters
+        return [larger], [parameters]
 
     def _unload(self) -> None:
         self._pipeline = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,22 +57,23 @@ class ModelKind:
             )
         return wanted if self.takes_guidance else self.guidance_scale
 
-    def arguments_for(self, negative_prompt: str) -> dict[str, Any]:
-        """Return what the pipeline is called with besides the prompt.
+    def arguments_for(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the pipeline is called with besides sizes, steps and pictures.
 
         Args:
-            negative_prompt: What the picture shall not show; may be empty.
+            words: Its arguments for prompts.
 
         Raises:
             EngineFailure: If a negative prompt would do nothing.
         """
         if self.takes_negative_prompt:
-            return {"negative_prompt": negative_prompt or None, **dict(self.arguments)}
-        if negative_prompt:
+            return {**words, **dict(self.arguments)}
+        if words["negative_prompt"]:
             raise EngineFailure(
                 "unsupported-request", "negative_prompt does nothing with this kind of model"
             )
-        return dict(self.arguments)
+        kept = {name: value for name, value in words.items() if name != "negative_prompt"}
+        return {**kept, **dict(self.arguments)}
 
 
 def kind_of(pipeline: Any) -> ModelKind:
