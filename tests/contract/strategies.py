@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cdk_stable_diffusion.contract import (
     TASK_TYPES,
+    Adapter,
     AgentEnvironment,
     GenerationDefaults,
     HandlerEnvironment,
@@ -26,6 +27,7 @@ from cdk_stable_diffusion.contract import (
     limits,
 )
 from cdk_stable_diffusion.contract.engines import DIFFUSERS, ENGINES
+from cdk_stable_diffusion.contract.model_kind import MODEL_KINDS
 from cdk_stable_diffusion.contract.progress import PROGRESS_STATUSES
 from cdk_stable_diffusion.contract.result import CONTENT_TYPES, ERROR_CODES, STATUSES
 from cdk_stable_diffusion.contract.task import OUTPUT_FORMATS, SCHEDULERS
@@ -77,6 +79,17 @@ everywhere = {
     "context": json_values,
     "idempotency_key": or_none(st.from_regex("[A-Za-z0-9._:/+=@-]{1,20}", fullmatch=True)),
 }
+adapters = st.lists(
+    st.builds(
+        Adapter,
+        name=model_names,
+        weight=st.floats(limits.MIN_ADAPTER_WEIGHT, limits.MAX_ADAPTER_WEIGHT),
+    ),
+    max_size=limits.MAX_ADAPTERS,
+    unique_by=lambda adapter: adapter.name,
+).map(tuple)
+embeddings = st.lists(model_names, max_size=limits.MAX_EMBEDDINGS, unique=True).map(tuple)
+control_scales = or_none(st.floats(limits.MIN_CONTROL_SCALE, limits.MAX_CONTROL_SCALE))
 drawing = {
     **everywhere,
     "prompt": st.text(characters, min_size=1, max_size=40),
@@ -118,7 +131,22 @@ upscale = st.builds(
     scale=st.sampled_from([2, 4]),
     **everywhere,
 )
-requests = text_to_image | image_to_image | inpainting | upscale
+additions = {
+    "adapters": adapters,
+    "embeddings": embeddings,
+    "vae": or_none(model_names),
+}
+with_additions = st.builds(TaskRequest, **drawing, **additions)
+controlled = st.builds(
+    TaskRequest,
+    task_type=st.just("image-to-image"),
+    image=references,
+    control_image=references,
+    control_scale=control_scales,
+    **drawing,
+    **additions,
+)
+requests = text_to_image | image_to_image | inpainting | upscale | with_additions | controlled
 classes = st.sampled_from(["static", "dynamic"])
 task_messages = st.builds(
     TaskMessage,
@@ -173,6 +201,8 @@ result_messages = st.builds(
             scheduler=or_none(st.sampled_from(SCHEDULERS)),
             strength=strengths,
             scale=or_none(st.sampled_from([2, 4])),
+            **additions,
+            control_scale=control_scales,
             clip_skip=or_none(clip_skips),
             safety_checker=st.sampled_from([None, "model", "checks.own:is_unsafe"]),
             watermark=st.sampled_from([None, "text=made by a machine", "checks.own:mark"]),
@@ -223,6 +253,7 @@ manifests = st.builds(
         scheduler=or_none(st.sampled_from(SCHEDULERS)),
         clip_skip=or_none(clip_skips),
     ),
+    kind=st.sampled_from(MODEL_KINDS),
 )
 route_tables = st.builds(
     RouteTable,

@@ -11,6 +11,7 @@ from hypothesis import given
 
 from cdk_stable_diffusion.contract import (
     TASK_TYPES,
+    Adapter,
     InvalidTask,
     ResultMessage,
     TaskMessage,
@@ -42,6 +43,11 @@ EVERYTHING: dict[str, Any] = {
     "seed": 1,
     "num_images": 2,
     "scheduler": "ddim",
+    "adapters": [{"name": "pixel-art"}],
+    "embeddings": ["cat-toy"],
+    "vae": "soft",
+    "control_image": IMAGE,
+    "control_scale": 0.5,
     "clip_skip": 2,
 }
 
@@ -139,6 +145,69 @@ def test_a_scale_that_there_is_not_is_refused(scale: Any) -> None:
 @pytest.mark.parametrize("strength", [-0.1, 1.1, "0.5", True, 10**400])
 def test_a_strength_out_of_range_is_refused(strength: Any) -> None:
     assert list(_faults(_request("inpainting", strength=strength))) == ["strength"]
+
+
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+def test_empty_lists_are_as_good_as_none(task_type: str) -> None:
+    request = TaskRequest.parse(_request(task_type, adapters=[], embeddings=[]))
+    assert request == TaskRequest.parse(_request(task_type))
+    assert not {"adapters", "embeddings"} & set(request.to_dict())
+
+
+ADAPTER_FAULTS: dict[str, tuple[Any, str]] = {
+    "a name": ("pixel", "must be an array"),
+    "a list of names": (["pixel"], "/0 must be a JSON object, not a string"),
+    "without a name": ([{"weight": 1}], "/0/name is missing"),
+    "a path": ([{"name": "../secret"}], "/0/name must be letters, digits and"),
+    "too strong": ([{"name": "a"}, {"name": "b", "weight": 4.5}], "/1/weight must be -4 to 4"),
+    "a weight in words": ([{"name": "a", "weight": "1"}], "/0/weight must be a number"),
+    "a field too many": ([{"name": "a", "scale": 1}], "/0/scale is not a field"),
+    "twice": (
+        [{"name": "a"}, {"name": "b"}, {"name": "a", "weight": 2}],
+        "/2/name is 'a' again: once is enough",
+    ),
+    "nine": ([{"name": f"a{index}"} for index in range(9)], "must have at most 8 items, has 9"),
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTER_FAULTS)
+def test_a_fault_of_an_adapter_says_which(kind: str) -> None:
+    adapters, says = ADAPTER_FAULTS[kind]
+    faults = _faults(_request("text-to-image", adapters=adapters))
+    assert list(faults) == ["adapters"]
+    assert faults["adapters"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "says"),
+    [
+        ("cat-toy", "must be an array"),
+        (["a", 7], "/1 must be a string"),
+        (["<a>"], "/0 must be letters, digits and"),
+        (["a", "b", "a"], "/2 is 'a' again: once is enough"),
+        ([f"e{index}" for index in range(9)], "must have at most 8 items"),
+    ],
+)
+def test_a_fault_of_an_embedding_says_which(embeddings: Any, says: str) -> None:
+    faults = _faults(_request("text-to-image", embeddings=embeddings))
+    assert list(faults) == ["embeddings"]
+    assert faults["embeddings"].startswith(says)
+
+
+def test_an_adapter_works_as_it_was_trained_unless_told_otherwise() -> None:
+    adapters = [{"name": "b"}, {"name": "a", "weight": None}, {"name": "c", "weight": -2}]
+    request = TaskRequest.parse(_request("text-to-image", adapters=adapters))
+    assert request.adapters == (Adapter("b", 1.0), Adapter("a", 1.0), Adapter("c", -2.0))
+    spelt_out = [{"name": each.name, "weight": each.weight} for each in request.adapters]
+    assert request.to_dict()["adapters"] == spelt_out
+
+
+def test_a_control_scale_needs_a_picture() -> None:
+    assert _faults(_request("text-to-image", control_scale=1)) == {
+        "control_scale": "does nothing without control_image"
+    }
+    controlled = _request("text-to-image", control_scale=1, control_image=IMAGE)
+    assert TaskRequest.parse(controlled).control_scale == 1.0
 
 
 def test_the_type_travels_as_an_attribute() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cdk_stable_diffusion.contract import InvalidModel, ModelManifest, TaskRequest
 from cdk_stable_diffusion.contract.engines import is_engine_url
-from cdk_stable_diffusion.contract.model import is_model
+from cdk_stable_diffusion.contract.model_kind import is_model
 from cdk_stable_diffusion.contract.workflow import InvalidWorkflow, Workflow
 from tests.http_engines.workflows import workflow_files
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from cdk_stable_diffusion.contract.safetensors_header import Header
 from cdk_stable_diffusion.runtime_image.engine import tokenizers
 from cdk_stable_diffusion.runtime_image.engine.checkpoint_family import family_of
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.loading import load_pipeline
-from cdk_stable_diffusion.runtime_image.engine.safetensors_header import Header, read_header
 from cdk_stable_diffusion.runtime_image.engine.single_file import load_single_file
 from cdk_stable_diffusion.runtime_image.engine.tokenizers import CONFIGS
 from tests.engine import checkpoints as made
@@ -389,4 +389,4 @@ def test_headers_that_are_none_are_refused(tmp_path: Path) -> None:
     for data in (b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0[]", b"\x08\0\0\0\0\0\0\0" + b'{"a":1}\n'):
         path.write_bytes(data)
         with pytest.raises(EngineFailure, match=r"a\.safetensors is no safetensors file"):
-            read_header(path)
+            load_single_file(path, in_half=True)

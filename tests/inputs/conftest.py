@@ -29,6 +29,7 @@ class Asked:
 
     image: str | None = None
     mask: str | None = None
+    control_image: str | None = None
 
 
 @dataclass

@@ -105,7 +105,7 @@ def test_a_directory_without_a_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert model_cli.main(["push", str(tmp_path / "none"), "s3://bucket"]) == 1
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not there" in capsys.readouterr().err
     assert model_cli.main(["push", str(tmp_path), "s3://bucket"]) == 1
     assert "model_index.json" in capsys.readouterr().err
 
@@ -174,7 +174,7 @@ def test_all_wrong_model_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as raised:
         parse_model_options(["mine", f"other={tmp_path}/none"])
     assert "--model mine: must be NAME=DIRECTORY" in str(raised.value)
-    assert "none is no directory" in str(raised.value)
+    assert "none is not there" in str(raised.value)
 
 
 def test_a_model_that_only_the_user_has_must_be_given(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from moto import mock_aws
 from cdk_stable_diffusion.contract import InvalidModel, ModelManifest
 from cdk_stable_diffusion.local import model_cli
 from cdk_stable_diffusion.local.publishing import publish_model
+from tests.contract.safetensors_files import KOHYA, safetensors
 
 
 @pytest.fixture
@@ -58,11 +59,12 @@ def test_what_is_no_model_is_not_uploaded(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_alone_is_a_model(tmp_path: Path) -> None:
-    (tmp_path / "painter.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    checkpoint = safetensors({"model.diffusion_model.weight": (8, 8)})
+    (tmp_path / "painter.safetensors").write_bytes(checkpoint)
     recorder = Recorder()
     publish_model(tmp_path, "bucket", recorder, name="mine")
     assert recorder.keys == ["models/mine/painter.safetensors", "models/mine/model.json"]
-    (tmp_path / "another.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    (tmp_path / "another.safetensors").write_bytes(checkpoint)
     with pytest.raises(InvalidModel, match=r"no single \.safetensors file"):
         publish_model(tmp_path, "bucket", recorder)
 
@@ -86,9 +88,10 @@ def test_a_pickle_is_not_uploaded(tmp_path: Path, name: str, says: str, start: b
 
 
 def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path: Path) -> None:
-    header = b"{" + b" " * (0x280 - 2) + b"}"
+    header = b'{"double_blocks.0":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}'
+    header += b" " * (0x280 - len(header) - 1) + b"}"
     (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    assert ModelManifest.of_directory(tmp_path, "m").size == 8 + len(header)
+    assert ModelManifest.of_directory(tmp_path, "m").size == 8 + 0x280
 
 
 def test_the_command_uploads_to_the_account_of_the_credentials(
@@ -108,6 +111,26 @@ def test_the_command_uploads_to_the_account_of_the_credentials(
         assert manifest.defaults.steps == 8
         weights = s3.get_object(Bucket="models", Key="models/my-model/unet/weights.safetensors")
         assert weights["Body"].read() == b"1234"
+
+
+def test_a_lora_is_published_as_a_file_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    file = tmp_path / "pixel-art.safetensors"
+    shapes = {f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_up.weight": (320, 4)}
+    file.write_bytes(safetensors(shapes))
+    (tmp_path / "other.safetensors").write_bytes(b"not to be looked at")
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="models")
+        assert model_cli.main(["push", str(file), "s3://models"]) == 0
+        assert capsys.readouterr().out == "s3://models/models/pixel-art/\n"
+        keys = [each["Key"] for each in s3.list_objects_v2(Bucket="models")["Contents"]]
+        body = s3.get_object(Bucket="models", Key="models/pixel-art/model.json")["Body"].read()
+    assert keys == ["models/pixel-art/model.json", "models/pixel-art/pixel-art.safetensors"]
+    assert ModelManifest.from_json(body.decode()).kind == "lora"
 
 
 def test_a_bucket_that_is_not_there_is_told_without_a_traceback(

@@ -6,6 +6,7 @@ Standard library only, so that a client, a Lambda function or an agent can impor
 from __future__ import annotations
 
 from .accepted import TaskAccepted
+from .assets import Adapter
 from .environment import AgentEnvironment, HandlerEnvironment
 from .fault import Fault, InvalidDocument, InvalidMessage, InvalidTask
 from .identity import derive_seed, image_seed, new_task_id
@@ -27,6 +28,7 @@ __all__ = [
     "PROBLEM_CONTENT_TYPE",
     "SCHEDULERS",
     "TASK_TYPES",
+    "Adapter",
     "AgentEnvironment",
     "Fault",
     "GenerationDefaults",

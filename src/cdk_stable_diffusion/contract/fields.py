@@ -250,6 +250,94 @@ class AnyJson(Field):
         )
 
 
+@dataclass(frozen=True)
+class ObjectField(Field):
+    """A field that holds an object, or a list of such objects.
+
+    Attributes:
+        fields: The fields of the object.
+        many: Whether it is a list.
+        max_items: Most objects in the list; None for no limit.
+        key: Field whose value no two objects of the list may share, if any.
+    """
+
+    fields: tuple[Field, ...] = ()
+    many: bool = False
+    max_items: int | None = None
+    key: str = ""
+
+    def faults(self, value: Any) -> list[str]:
+        """Say what is wrong with a value."""
+        if self.many and not isinstance(value, list):
+            return ["must be an array"]
+        if self.max_items is not None and len(value) > self.max_items:
+            return [f"must have at most {self.max_items} items, has {len(value)}"]
+        items = value if self.many else [value]
+        found = [
+            f"{f'/{index}' if self.many else ''}{fault.pointer} {fault.detail}".strip()
+            for index, item in enumerate(items)
+            for fault in object_faults(item, self.fields)
+        ]
+        if not found and self.key:
+            found = repetitions([item[self.key] for item in items], f"/{self.key}")
+        return found
+
+    def _type_schema(self) -> dict[str, Any]:
+        schema = object_schema(self.fields)
+        if not self.many:
+            return schema
+        limit = {} if self.max_items is None else {"maxItems": self.max_items}
+        return {"type": "array", "items": schema, **limit}
+
+
+@dataclass(frozen=True)
+class TextList(Field):
+    """A list of different strings.
+
+    Attributes:
+        items: What each must be.
+        max_items: Most strings in the list.
+    """
+
+    items: Text = Text("item", "An item.")
+    max_items: int = 8
+
+    def faults(self, value: Any) -> list[str]:
+        """Say what is wrong with a value."""
+        if not isinstance(value, list):
+            return ["must be an array"]
+        if len(value) > self.max_items:
+            return [f"must have at most {self.max_items} items, has {len(value)}"]
+        found = [
+            f"/{index} {detail}"
+            for index, item in enumerate(value)
+            for detail in self.items.faults(item)
+        ]
+        return found or repetitions(value)
+
+    def _type_schema(self) -> dict[str, Any]:
+        return {
+            "type": "array",
+            "items": self.items.schema(),
+            "maxItems": self.max_items,
+            "uniqueItems": True,
+        }
+
+
+def repetitions(values: Sequence[str], suffix: str = "") -> list[str]:
+    """Say which of a list's values stand in it again.
+
+    Args:
+        values: The values.
+        suffix: What follows an item's number in the pointer to its value. Default: nothing.
+    """
+    return [
+        f"/{index}{suffix} is {shown(value)} again: once is enough"
+        for index, value in enumerate(values)
+        if value in values[:index]
+    ]
+
+
 def object_faults(value: Any, fields: Sequence[Field]) -> list[Fault]:
     """Check a JSON object against its fields.
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
-from .fields import Field, Integer, Text, object_faults
+from .fields import Choice, Field, Integer, ObjectField, Text, object_faults
 from .keys import MODEL_MANIFEST_NAME
 from .message import VERSION_FIELD
-from .result import SHA256_FIELD, ObjectField
+from .model_kind import MODEL_KINDS, PIPELINE, WEIGHTS_SUFFIX, kind_of_directory
+from .result import SHA256_FIELD
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
 from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
@@ -26,17 +27,10 @@ from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
 
-NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
-
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
-
-_WEIGHTS_SUFFIX = ".safetensors"
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
 """How torch's files begin: an archive of pickles, or a pickle."""
-
-PIPELINE_INDEX_NAME = "model_index.json"
-"""File that tells a diffusers directory."""
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PATH_PATTERN = rf"{_PART}(?:/{_PART})*"
@@ -87,6 +81,12 @@ MANIFEST_FIELDS: tuple[Field, ...] = (
         fields=DEFAULT_FIELDS,
     ),
     ObjectField("files", "The files.", required=True, fields=FILE_FIELDS, many=True),
+    Choice(
+        "kind",
+        "What it is: a whole pipeline, or something to add to one.",
+        default=PIPELINE,
+        choices=MODEL_KINDS,
+    ),
 )
 
 
@@ -127,12 +127,14 @@ class ModelManifest:
         files: Its files, sorted by path.
         defaults: Its generation defaults.
         version: Version of the contract.
+        kind: What it is; one of `MODEL_KINDS`.
     """
 
     name: str
     files: tuple[ModelFile, ...]
     defaults: GenerationDefaults = field(default_factory=GenerationDefaults)
     version: str = CONTRACT_VERSION
+    kind: str = PIPELINE
 
     @property
     def digest(self) -> str:
@@ -146,15 +148,20 @@ class ModelManifest:
         return sum(file.size for file in self.files)
 
     def to_json(self) -> str:
-        """Return the manifest as JSON."""
-        values = asdict(self)
-        # Left out where they are not used, so that agents of before know the rest still.
+        """Return the manifest as JSON.
+
+        What came later is left out where it is not used, so that agents of before can read the
+        manifests of their models.
+        """
+        values = {**asdict(self), "files": [asdict(file) for file in self.files]}
+        if self.kind == PIPELINE:
+            del values["kind"]
         values["defaults"] = {
             name: value
             for name, value in values["defaults"].items()
             if value is not None or name not in _LATER_DEFAULTS
         }
-        return strict_json.dumps({**values, "files": list(values["files"])})
+        return strict_json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> ModelManifest:
@@ -171,6 +178,7 @@ class ModelManifest:
             name=value["name"],
             files=tuple(ModelFile(**file) for file in value["files"]),
             defaults=GenerationDefaults(**value["defaults"]),
+            kind=value.get("kind") or PIPELINE,
         )
 
     @classmethod
@@ -180,22 +188,33 @@ class ModelManifest:
         Args:
             directory: A directory as diffusers' ``save_pretrained`` writes it, one with a single
                 checkpoint, or one with a ComfyUI workflow; in each, an optional
-                ``generation_defaults.json``.
+                ``generation_defaults.json``. For what is added to a model, a directory with one
+                ``.safetensors`` file. One such file alone will do, too.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is not a model's, a file can run code or has a name that
-                the manifest cannot hold, the model's name is not allowed, or the defaults are
-                wrong.
+            InvalidModel: If the directory holds neither a model nor anything that is added to one,
+                a file can run code or has a name that the manifest cannot hold, the model's name
+                is not allowed, or the defaults are wrong.
         """
         paths, defaults = check_directory(directory, name)
+        root = root_of(directory)
+        names = [path.relative_to(root).as_posix() for path in paths]
         files = (
-            ModelFile(
-                path.relative_to(directory).as_posix(), path.stat().st_size, file_sha256(path)
-            )
-            for path in paths
+            ModelFile(name, path.stat().st_size, file_sha256(path))
+            for name, path in zip(names, paths, strict=True)
         )
-        return cls(name=name, files=tuple(files), defaults=defaults)
+        return cls(
+            name=name,
+            files=tuple(files),
+            defaults=defaults,
+            kind=kind_of_directory(root, names),
+        )
+
+
+def root_of(directory: Path) -> Path:
+    """Return what a model's paths are relative to: its directory, or that of its only file."""
+    return directory.parent if directory.is_file() else directory
 
 
 def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationDefaults]:
@@ -211,15 +230,20 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     Raises:
         InvalidModel: As for `ModelManifest.of_directory`.
     """
-    manifest = directory / MODEL_MANIFEST_NAME
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != manifest)
+    root = root_of(directory)
+    manifest = root / MODEL_MANIFEST_NAME
+    found = [directory] if directory.is_file() else directory.rglob("*")
+    paths = sorted(path for path in found if path.is_file() and path != manifest)
+    names = [path.relative_to(root).as_posix() for path in paths]
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-    names = [path.relative_to(directory).as_posix() for path in paths]
-    refused = code_faults(names) + _disguise_faults(directory, names)
+    refused = code_faults(names) + _disguise_faults(root, names)
     faults += [Fault("/files", detail) for detail in refused]
-    # Whoever brings a pickle alone need not be told that it is no other model, either.
-    if not refused and not is_model(names):
-        faults.append(Fault("", f"{directory} has {NO_MODEL}"))
+    if not refused:
+        # Whoever brings a pickle alone need not be told that it is no other model, either.
+        try:
+            kind_of_directory(root, names)
+        except ValueError as error:
+            faults.append(Fault("", str(error)))
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -234,19 +258,9 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
             raise InvalidModel("model directory", error.faults) from None
     defaults = GenerationDefaults()
     if DEFAULTS_NAME in names:
-        text = (directory / DEFAULTS_NAME).read_text("utf-8")
+        text = (root / DEFAULTS_NAME).read_text("utf-8")
         defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
     return paths, defaults
-
-
-def is_model(paths: Iterable[str]) -> bool:
-    """Tell whether files make a model: a pipeline, a checkpoint alone, or a ComfyUI workflow.
-
-    Args:
-        paths: Paths inside the model's directory.
-    """
-    top = {path for path in paths if "/" not in path}
-    return bool(top & {PIPELINE_INDEX_NAME, WORKFLOW_NAME}) or checkpoint_name(top) is not None
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:
@@ -265,26 +279,11 @@ def code_faults(paths: Iterable[str]) -> list[str]:
     ]
 
 
-def checkpoint_name(paths: Iterable[str]) -> str | None:
-    """Return which file of a model is its single-file checkpoint.
-
-    Args:
-        paths: Paths inside the model's directory.
-
-    Returns:
-        The one .safetensors file at the top of a directory that is no pipeline's; None if it is a
-        pipeline's, or there is none, or more than one.
-    """
-    at_the_top = {path for path in paths if "/" not in path}
-    found = [path for path in at_the_top if path.lower().endswith(_WEIGHTS_SUFFIX)]
-    return found[0] if PIPELINE_INDEX_NAME not in at_the_top and len(found) == 1 else None
-
-
 def _disguise_faults(directory: Path, names: Iterable[str]) -> list[str]:
     """Say which .safetensors files are pickles that were given the name."""
     faults = []
     for name in names:
-        if name.lower().endswith(_WEIGHTS_SUFFIX):
+        if name.lower().endswith(WEIGHTS_SUFFIX):
             with (directory / name).open("rb") as file:
                 start = file.read(9)
             # Behind the length of its header, a safetensors file has an object.

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .fault import Fault
-from .fields import Field, Integer, Text
-from .result import ObjectField
+from .fields import Field, Integer, ObjectField, Text
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 

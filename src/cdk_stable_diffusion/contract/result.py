@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import limits, strict_json
+from .assets import ADAPTER_FIELDS, EMBEDDINGS_FIELD, VAE_FIELD, Adapter, read_adapters
 from .fault import Fault, InvalidMessage
 from .fields import (
     AnyJson,
@@ -13,9 +14,10 @@ from .fields import (
     Field,
     Integer,
     Number,
+    ObjectField,
     Text,
+    TextList,
     object_faults,
-    object_schema,
     with_defaults,
 )
 from .finishing import MAX_HOOK_CHARACTERS
@@ -112,6 +114,20 @@ PARAMETER_FIELDS: tuple[Field, ...] = (
         maximum=limits.MAX_SCALE,
         multiple_of=limits.SCALE_MULTIPLE,
     ),
+    ObjectField("adapters", "LoRA adapters that were added.", fields=ADAPTER_FIELDS, many=True),
+    TextList(
+        "embeddings",
+        "Textual inversion embeddings that were added.",
+        items=EMBEDDINGS_FIELD.items,
+        max_items=limits.MAX_EMBEDDINGS,
+    ),
+    replace(VAE_FIELD, description="The autoencoder, where it was not the model's own."),
+    Number(
+        "control_scale",
+        "How strongly the ControlNet bound, where there was a control_image.",
+        minimum=limits.MIN_CONTROL_SCALE,
+        maximum=limits.MAX_CONTROL_SCALE,
+    ),
     Integer(
         "clip_skip",
         "Which layer of the text encoder was read, where the request or the model said so.",
@@ -152,29 +168,6 @@ TIMING_FIELDS: tuple[Field, ...] = (
     ),
     _seconds("delivering_seconds", "Encoding and storing the pictures."),
 )
-
-
-@dataclass(frozen=True)
-class ObjectField(Field):
-    """A field that holds an object, or a list of such objects."""
-
-    fields: tuple[Field, ...] = ()
-    many: bool = False
-
-    def faults(self, value: Any) -> list[str]:
-        """Say what is wrong with a value."""
-        if self.many and not isinstance(value, list):
-            return ["must be an array"]
-        items = value if self.many else [value]
-        return [
-            f"{f'/{index}' if self.many else ''}{fault.pointer} {fault.detail}".strip()
-            for index, item in enumerate(items)
-            for fault in object_faults(item, self.fields)
-        ]
-
-    def _type_schema(self) -> dict[str, Any]:
-        schema = object_schema(self.fields)
-        return {"type": "array", "items": schema} if self.many else schema
 
 
 RESULT_FIELDS: tuple[Field, ...] = (
@@ -238,9 +231,44 @@ class Parameters:
     scheduler: str | None = None
     strength: float | None = None
     scale: int | None = None
+    adapters: tuple[Adapter, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
+    control_scale: float | None = None
     clip_skip: int | None = None
     safety_checker: str | None = None
     watermark: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a JSON object.
+
+        Those that came later are left out where they are not used, so that readers of before know
+        the rest still.
+        """
+        values = asdict(self)
+        for name in ("adapters", "embeddings"):
+            values[name] = list(values[name])
+        return {
+            name: value
+            for name, value in values.items()
+            if (value is not None and value != []) or name not in _LATER_PARAMETERS
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Parameters:
+        """Read values from a checked JSON object."""
+        values = with_defaults(value, PARAMETER_FIELDS)
+        values["adapters"] = read_adapters(values["adapters"])
+        values["embeddings"] = tuple(values["embeddings"] or ())
+        return cls(**values)
+
+
+_LATER_PARAMETERS = frozenset(
+    {
+        *("strength", "scale", "adapters", "embeddings", "vae", "control_scale"),
+        *("clip_skip", "safety_checker", "watermark"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -290,12 +318,7 @@ class ResultMessage:
         values = asdict(self)
         values["images"] = list(values["images"])
         if self.parameters is not None:
-            # Left out where they are not used, so that readers of before know the rest still.
-            values["parameters"] = {
-                name: value
-                for name, value in values["parameters"].items()
-                if value is not None or name not in _LATER_PARAMETERS
-            }
+            values["parameters"] = self.parameters.to_dict()
         return {name.name: values[name.name] for name in RESULT_FIELDS}
 
     def to_json(self) -> str:
@@ -327,7 +350,9 @@ class ResultMessage:
                 ImageOutput(**with_defaults(image, IMAGE_FIELDS)) for image in value["images"]
             ),
             "timings": Timings(**value["timings"]),
-            "parameters": _parameters(value.get("parameters")),
+            "parameters": (
+                Parameters.from_dict(value["parameters"]) if value.get("parameters") else None
+            ),
             "error": TaskError(**value["error"]) if value.get("error") else None,
         }
         return cls(**{**value, **parts})
@@ -341,10 +366,3 @@ class ResultMessage:
             "model": self.model,
             "task_type": self.task_type,
         }
-
-
-_LATER_PARAMETERS = frozenset({"strength", "scale", "clip_skip", "safety_checker", "watermark"})
-
-
-def _parameters(value: dict[str, Any] | None) -> Parameters | None:
-    return Parameters(**with_defaults(value, PARAMETER_FIELDS)) if value else None

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import limits
+from .assets import ADAPTERS_FIELD, EMBEDDINGS_FIELD, VAE_FIELD, Adapter, read_adapters
 from .fault import Fault, InvalidTask
 from .fields import (
     AnyJson,
@@ -187,6 +188,21 @@ TASK_FIELDS: tuple[Field, ...] = (
         pattern=r"[A-Za-z0-9._:/+=@-]+",
         pattern_says="letters, digits and . _ : / + = @ -",
     ),
+    ADAPTERS_FIELD,
+    EMBEDDINGS_FIELD,
+    VAE_FIELD,
+    ImageReference(
+        "control_image",
+        "The picture that the model's ControlNet follows, such as edges or a pose, as `image` is "
+        "given. The model must have a ControlNet.",
+        max_length=limits.MAX_INPUT_REFERENCE_CHARACTERS,
+    ),
+    Number(
+        "control_scale",
+        "How strongly the ControlNet binds. Default: 1.",
+        minimum=limits.MIN_CONTROL_SCALE,
+        maximum=limits.MAX_CONTROL_SCALE,
+    ),
     Integer(
         "clip_skip",
         "Which layer of the CLIP text encoder is read, counted from its end as Automatic1111 "
@@ -226,6 +242,11 @@ class TaskRequest:
         mask: Reference to the picture that tells what to draw anew.
         strength: How far from the picture the result may go.
         scale: How many times wider and higher the picture is made.
+        adapters: LoRA adapters to add to the model.
+        embeddings: Names of textual inversion embeddings.
+        vae: Name of an autoencoder in place of the model's own.
+        control_image: Reference to the picture that the ControlNet follows.
+        control_scale: How strongly the ControlNet binds.
         clip_skip: Which layer of the text encoder is read, counted from its end.
     """
 
@@ -248,6 +269,11 @@ class TaskRequest:
     mask: str | None = None
     strength: float | None = None
     scale: int | None = None
+    adapters: tuple[Adapter, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
+    control_image: str | None = None
+    control_scale: float | None = None
     clip_skip: int | None = None
 
     @classmethod
@@ -268,9 +294,11 @@ class TaskRequest:
             raise InvalidTask("task request", faults)
         values = with_defaults(value, TASK_FIELDS)
         values["output_prefix"] = values["output_prefix"].rstrip("/")
-        for name in ("guidance_scale", "strength"):
+        for name in ("guidance_scale", "strength", "control_scale"):
             if values[name] is not None:
                 values[name] = float(values[name])
+        values["adapters"] = read_adapters(values["adapters"])
+        values["embeddings"] = tuple(values["embeddings"] or ())
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,14 +307,23 @@ class TaskRequest:
         The fields that came later are left out where they are not used: agents of before know
         their tasks still, and a task keeps the id that its idempotency key gave it.
         """
+        values = asdict(self)
+        for name in _LISTS:
+            values[name] = list(values[name])
         return {
             name: value
-            for name, value in asdict(self).items()
-            if value is not None or name not in _LATER_FIELDS
+            for name, value in values.items()
+            if (value is not None and value != []) or name not in _LATER_FIELDS
         }
 
 
-_LATER_FIELDS = frozenset({"image", "mask", "strength", "scale", "clip_skip"})
+_LISTS = ("adapters", "embeddings")
+_LATER_FIELDS = frozenset(
+    {
+        *("image", "mask", "strength", "scale"),
+        *("adapters", "embeddings", "vae", "control_image", "control_scale", "clip_skip"),
+    }
+)
 
 
 def request_faults(value: Any) -> list[Fault]:
@@ -297,7 +334,8 @@ def request_faults(value: Any) -> list[Fault]:
     faults = _in_order([*faults, *_type_faults(value, {fault.pointer for fault in faults})])
     if faults:
         return faults
-    return _size_faults(with_defaults(value, TASK_FIELDS))
+    values = with_defaults(value, TASK_FIELDS)
+    return [*_size_faults(values), *_control_faults(values)]
 
 
 def request_schema() -> dict[str, Any]:
@@ -315,7 +353,8 @@ def _type_faults(value: dict[str, Any], known: set[str]) -> list[Fault]:
     rules = TASK_TYPE_RULES[task_type]
     faults = []
     for field in TASK_FIELDS:
-        given = values[field.name] != field.default
+        # An empty list is as good as none.
+        given = values[field.name] not in (field.default, [])
         if pointer(field.name) in known:
             continue
         if field.name in rules.needs and not given:
@@ -333,6 +372,8 @@ def _type_schema(task_type: str) -> dict[str, Any]:
         not_given: dict[str, Any] = {"type": "null"}
         if field.default is not None:
             not_given = {"enum": [None, field.default]}
+        elif field.schema().get("type") == "array":
+            not_given = {"enum": [None, []]}
         if field.name in rules.needs:
             properties[field.name] = {"not": not_given}
         elif field.name in rules.refuses:
@@ -360,3 +401,9 @@ def _size_faults(values: dict[str, Any]) -> list[Fault]:
             f"is {pixels}",
         )
     ]
+
+
+def _control_faults(values: dict[str, Any]) -> list[Fault]:
+    if values["control_scale"] is None or values["control_image"] is not None:
+        return []
+    return [Fault("/control_scale", "does nothing without control_image")]

@@ -30,7 +30,10 @@ TASK_TYPE_RULES = {
     # The same picture, larger; an upscaler's model draws what is finer, by a prompt if it likes.
     UPSCALE: TaskTypeRules(
         needs=("image", "scale"),
-        refuses=("mask", "strength", "width", "height", "num_images", "scheduler", "clip_skip"),
+        refuses=(
+            *("mask", "strength", "width", "height", "num_images", "scheduler", "clip_skip"),
+            *("adapters", "embeddings", "vae", "control_image", "control_scale"),
+        ),
     ),
 }
 

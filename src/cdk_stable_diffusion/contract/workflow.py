@@ -20,8 +20,7 @@ from typing import Any
 
 from . import limits, strict_json
 from .fault import Fault, InvalidDocument
-from .fields import Field, Text, object_faults
-from .result import ObjectField
+from .fields import Field, ObjectField, Text, object_faults
 
 WORKFLOW_NAME = "workflow.json"
 WORKFLOW_INPUTS_NAME = "workflow_inputs.json"

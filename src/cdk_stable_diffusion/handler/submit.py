@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..contract.accepted import TaskAccepted
@@ -20,6 +22,11 @@ from .refusal import Refusal, faulty
 
 RETRY_AFTER_SECONDS = 5
 
+LOOK_UP_SECONDS = 2.0
+"""After this long no further name is looked up: what is left of the function's time is for sending.
+
+The agent is the next to know what is not there, and says so in the result.
+"""
 _AUTHORITY = re.compile(r"https://([^/?#]*)")
 
 _log = logging.getLogger(__name__)
@@ -58,6 +65,7 @@ class Submission:
         output_bucket: str,
         publisher: Publisher,
         catalogue: Catalogue,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take what it works with.
 
@@ -65,12 +73,14 @@ class Submission:
             routes: The runtimes.
             output_bucket: Bucket in which pictures will be.
             publisher: The request topic.
-            catalogue: The models in the model bucket.
+            catalogue: The models in the model bucket, and what is added to them.
+            clock: Seconds. Default: the time since some moment.
         """
         self._routes = routes
         self._output_bucket = output_bucket
         self._publisher = publisher
         self._catalogue = catalogue
+        self._clock = clock
 
     def submit(
         self, request: TaskRequest, *, caller: str, traceparent: str | None = None
@@ -83,12 +93,15 @@ class Submission:
             traceparent: The trace that it belongs to. Default: none.
 
         Raises:
-            Refusal: 400 if an input image is on a host that the runtime does not ask, 404 if no
-                runtime serves the model, 413 if the task is too large to send, 503 if it could not
+            Refusal: 400 if an input image is on a host that the runtime does not ask; 404 if no
+                runtime serves the model, or something that is to be added to it is not in the
+                model bucket; 413 if the task is too large to send, 503 if it could not
                 be sent.
         """
+        began = self._clock()
         route = self._route(request.model)
         self._check_hosts(request, route)
+        self._check_additions(request, until=began + LOOK_UP_SECONDS)
         message = TaskMessage(
             task_id=new_task_id(request, caller),
             submitted_at=timestamp(),
@@ -142,23 +155,56 @@ class Submission:
         if faults:
             raise faulty(faults)
 
-    def _is_there(self, model: str) -> bool:
+    def _check_additions(self, request: TaskRequest, *, until: float) -> None:
+        """Refuse what is to be added to the model and is not in the bucket."""
+        missing = {
+            pointer: name
+            for pointer, name in _additions(request)
+            if self._clock() < until and not self._is_there(name)
+        }
+        if not missing:
+            return
+        names = self._names_in_bucket()
+        faults = [
+            Fault(pointer, f"is {name!r}, which is not in the model bucket{_near(name, names)}")
+            for pointer, name in missing.items()
+        ]
+        listed = ", ".join(map(repr, missing.values()))
+        raise Refusal(404, f"The model bucket does not have {listed}.", faults)
+
+    def _is_there(self, name: str) -> bool:
         try:
-            return self._catalogue.has(model)
+            return self._catalogue.has(name)
         except CatalogueUnavailable as error:
             # The agent is the next to know, and says so in the result.
-            _log.warning("accepting a task for a model that could not be looked up: %s", error)
+            _log.warning("accepting a task with a name that could not be looked up: %s", error)
             return True
 
     def _not_served(self, model: str) -> Refusal:
         names = set(self._routes.static)
         if self._routes.dynamic is not None:
-            try:
-                names.update(self._catalogue.names())
-            except CatalogueUnavailable as error:
-                _log.warning("models could not be listed: %s", error)
-        near = near_names(model, names)
-        says = f"is {model!r}, which no runtime serves"
-        if near:
-            says += f"; near it are {', '.join(near)}"
+            names |= self._names_in_bucket()
+        says = f"is {model!r}, which no runtime serves{_near(model, names)}"
         return Refusal(404, f"No runtime serves the model {model!r}.", [Fault("/model", says)])
+
+    def _names_in_bucket(self) -> set[str]:
+        try:
+            return set(self._catalogue.names())
+        except CatalogueUnavailable as error:
+            _log.warning("models could not be listed: %s", error)
+            return set()
+
+
+def _additions(request: TaskRequest) -> Iterator[tuple[str, str]]:
+    """Return what a request adds to its model: pointer and name of each."""
+    for index, adapter in enumerate(request.adapters):
+        yield f"/adapters/{index}/name", adapter.name
+    for index, name in enumerate(request.embeddings):
+        yield f"/embeddings/{index}", name
+    if request.vae is not None:
+        yield "/vae", request.vae
+
+
+def _near(name: str, names: set[str]) -> str:
+    near = near_names(name, names)
+    return f"; near it are {', '.join(near)}" if near else ""

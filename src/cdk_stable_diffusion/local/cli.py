@@ -83,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=DIRECTORY",
-        help="publish a model's directory as model NAME; may be repeated",
+        help="publish a model's directory as model NAME, or a .safetensors file that is added "
+        "to models; may be repeated",
     )
     up.add_argument(
         "--set",

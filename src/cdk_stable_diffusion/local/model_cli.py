@@ -46,17 +46,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     push = commands.add_parser(
         "push",
-        help="upload a model",
+        help="upload a model, or what is added to one",
         description="Upload a model's directory with its manifest, so that runtimes can load "
-        "it. Credentials and region are those of the AWS SDK.",
+        "it; or a LoRA adapter, a textual inversion embedding or a VAE, for requests to add to a "
+        "model. What it is, the files tell. Credentials and region are those of the AWS SDK.",
     )
     push.add_argument(
         "directory",
         type=Path,
-        help="as diffusers' save_pretrained writes it, or with one .safetensors checkpoint",
+        help="as diffusers' save_pretrained writes it; or a .safetensors file with a whole "
+        "model or what is added to one, or its directory",
     )
     push.add_argument("bucket", type=_bucket, metavar="s3://BUCKET", help="the model bucket")
-    push.add_argument("--name", help="the model's name (default: the directory's)")
+    push.add_argument("--name", help="its name (default: the directory's or the file's)")
     push.set_defaults(run=_push)
     return parser
 
@@ -72,11 +74,11 @@ def _push(options: argparse.Namespace) -> int:
     )
     from rich.console import Console
 
-    from .publishing import publish_model
+    from .publishing import default_name, publish_model
 
-    if not options.directory.is_dir():
-        raise LocalError(f"{options.directory} is no directory")
-    name = options.name if options.name is not None else options.directory.resolve().name
+    if not options.directory.exists():
+        raise LocalError(f"{options.directory} is not there")
+    name = options.name if options.name is not None else default_name(options.directory)
     if not is_model_name(name):
         raise LocalError(
             f"no model can be called {name!r}: {MODEL_NAME_SAYS}; choose another with --name"

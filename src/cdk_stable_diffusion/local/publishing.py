@@ -8,6 +8,7 @@ from typing import Any
 
 from ..contract import ModelManifest
 from ..contract.keys import model_manifest_key, model_prefix
+from ..contract.model import root_of
 from .errors import LocalError
 
 SHIPPED_DIRECTORY = Path(__file__).resolve().parent / "models"
@@ -24,28 +25,28 @@ def publish_model(
     name: str | None = None,
     progress: Callable[[str, int], None] = lambda path, size: None,
 ) -> ModelManifest:
-    """Upload a model's directory.
+    """Upload a model, or what is added to one.
 
     The manifest goes last: a runtime takes a model for whole once it has one.
 
     Args:
-        directory: A directory as diffusers' `save_pretrained` writes it, or one with a single
-            ``.safetensors`` file that holds the whole model.
+        directory: As for `ModelManifest.of_directory`.
         bucket: The model bucket.
         s3: S3 client.
-        name: Name of the model. Default: the directory's.
+        name: Name of the model. Default: the directory's, or the file's without its suffix.
         progress: Told each file's path and size once it is uploaded. Default: nobody is told.
 
     Returns:
         The manifest.
 
     Raises:
-        InvalidModel: If the directory holds no model.
+        InvalidModel: If there is none.
     """
     directory = directory.resolve()
-    manifest = ModelManifest.of_directory(directory, name or directory.name)
+    manifest = ModelManifest.of_directory(directory, name or default_name(directory))
+    root = root_of(directory)
     for file in manifest.files:
-        s3.upload_file(str(directory / file.path), bucket, model_prefix(manifest.name) + file.path)
+        s3.upload_file(str(root / file.path), bucket, model_prefix(manifest.name) + file.path)
         progress(file.path, file.size)
     s3.put_object(
         Bucket=bucket,
@@ -56,8 +57,16 @@ def publish_model(
     return manifest
 
 
+def default_name(directory: Path) -> str:
+    """Return what a model is called unless somebody says otherwise."""
+    directory = directory.resolve()
+    return directory.stem if directory.is_file() else directory.name
+
+
 def parse_model_options(options: Iterable[str]) -> dict[str, Path]:
-    """Read options of the form ``NAME=DIRECTORY``; the directory may be a shipped model's name.
+    """Read options of the form ``NAME=DIRECTORY``.
+
+    The directory may also be a file that is added to a model, or a shipped model's name.
 
     Args:
         options: The options.
@@ -70,12 +79,12 @@ def parse_model_options(options: Iterable[str]) -> dict[str, Path]:
     for option in options:
         name, equals, text = option.partition("=")
         directory = Path(text).expanduser()
-        if not directory.is_dir() and text in SHIPPED:
+        if not directory.exists() and text in SHIPPED:
             directory = SHIPPED_DIRECTORY / SHIPPED[text]
         if not (name and equals and text):
             faults.append(f"--model {option}: must be NAME=DIRECTORY")
-        elif not directory.is_dir():
-            faults.append(f"--model {option}: {directory} is no directory")
+        elif not directory.exists():
+            faults.append(f"--model {option}: {directory} is not there")
         else:
             directories[name] = directory
     if faults:

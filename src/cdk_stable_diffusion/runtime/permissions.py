@@ -8,10 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
 from ..contract.keys import MODELS_PREFIX, RETURNED_PREFIX
-from ..contract.routing import STATIC
-from .image import RuntimeImage
 from .input_images import InputImages
-from .model import Model
 
 if TYPE_CHECKING:
     from ..api import SdApi
@@ -22,8 +19,6 @@ def agent_statements(
     api: SdApi,
     queue: sqs.IQueue,
     dead_letter_queue: sqs.IQueue,
-    model: Model,
-    image: RuntimeImage,
     input_images: InputImages,
 ) -> list[iam.PolicyStatement]:
     """Return what the pods of a runtime may do.
@@ -32,11 +27,8 @@ def agent_statements(
         api: Whose buckets and result topic they use.
         queue: Where they take tasks from.
         dead_letter_queue: Where they put what they give up.
-        model: Which models they serve.
-        image: Their image, which may carry them.
         input_images: Where the pictures come from that tasks begin with.
     """
-    from_bucket = not _all_in_image(model, image)
     statements = [
         iam.PolicyStatement(
             sid="TakeTasks",
@@ -68,15 +60,13 @@ def agent_statements(
             actions=["s3:DeleteObject"],
             resources=[api.output_bucket.arn_for_objects(f"{RETURNED_PREFIX}*")],
         ),
+        iam.PolicyStatement(
+            sid="LoadModels",
+            # Even where the image carries every model: a request may add to it what lies there.
+            actions=["s3:GetObject"],
+            resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
+        ),
     ]
-    if from_bucket:
-        statements.append(
-            iam.PolicyStatement(
-                sid="LoadModels",
-                actions=["s3:GetObject"],
-                resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
-            )
-        )
     if input_images.buckets:
         statements.append(
             iam.PolicyStatement(
@@ -97,26 +87,13 @@ def agent_statements(
     for sid, key, actions in (
         ("EncryptResults", api.result_topic.master_key, encrypt),
         ("EncryptPictures", api.output_bucket.encryption_key, encrypt),
-        (
-            "DecryptModels",
-            api.model_bucket.encryption_key if from_bucket else None,
-            ["kms:Decrypt"],
-        ),
+        ("DecryptModels", api.model_bucket.encryption_key, ["kms:Decrypt"]),
     ):
         if key is not None:
             statements.append(
                 iam.PolicyStatement(sid=sid, actions=actions, resources=[key.key_arn])
             )
     return statements
-
-
-def _all_in_image(model: Model, image: RuntimeImage) -> bool:
-    """Tell whether the model bucket is never read.
-
-    A dynamic runtime asks it for every model, also for one that the image carries.
-    """
-    carried = {each.name for each in image.models}
-    return model.runtime_class == STATIC and carried.issuperset(model.names)
 
 
 def scaler_statements(queue: sqs.IQueue) -> list[iam.PolicyStatement]:

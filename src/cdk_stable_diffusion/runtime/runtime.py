@@ -208,7 +208,7 @@ class SdRuntime(Construct):
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self._create_queues(max_receive_count)
         self.subscription = self._subscribe(api)
-        self.role = self._create_role(api, image, input_images)
+        self.role = self._create_role(api, input_images)
         self.association = associate_role(
             self,
             "Association",
@@ -332,7 +332,7 @@ class SdRuntime(Construct):
         api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
         return subscription
 
-    def _create_role(self, api: SdApi, image: RuntimeImage, input_images: InputImages) -> iam.Role:
+    def _create_role(self, api: SdApi, input_images: InputImages) -> iam.Role:
         role = pod_role(
             self,
             "Role",
@@ -345,8 +345,6 @@ class SdRuntime(Construct):
             api=api,
             queue=self.queue,
             dead_letter_queue=self.dead_letter_queue,
-            model=self.model,
-            image=image,
             input_images=input_images,
         )
         for statement in statements:

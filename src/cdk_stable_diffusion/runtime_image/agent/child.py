@@ -25,6 +25,7 @@ from typing import Any
 from ...contract import Parameters
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
 from .engine import (
+    AssetDirectory,
     Drawing,
     EngineCancelled,
     EngineHealth,
@@ -270,6 +271,18 @@ class ChildEngine:
         return how
 
 
+def _assets(*assets: AssetDirectory) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "digest": each.digest,
+            "directory": str(each.path),
+            "weight": each.weight,
+        }
+        for each in assets
+    ]
+
+
 class _Events:
     """The answers to one command, up to the one that ends it."""
 
@@ -511,6 +524,10 @@ def _order(generation: Generation) -> dict[str, Any]:
         "strength": generation.strength,
         "scale": generation.scale,
         "max_input_pixels": generation.max_input_pixels,
+        "adapters": _assets(*generation.adapters),
+        "embeddings": _assets(*generation.embeddings),
+        "vae": _assets(*([generation.vae] if generation.vae else [])),
+        "control_scale": generation.control_scale,
         "clip_skip": generation.clip_skip,
         "inputs": {name: len(data) for name, data in generation.inputs.items()},
     }
@@ -539,7 +556,7 @@ def _drawings(events: Iterable[Frame], on_step: OnStep | None) -> tuple[Drawing,
             return tuple(
                 Drawing(
                     pictures=tuple(pictures[order]),
-                    parameters=Parameters(**values),
+                    parameters=Parameters.from_dict(values),
                     software=event["software"],
                     most_pictures=event.get("most_pictures"),
                 )

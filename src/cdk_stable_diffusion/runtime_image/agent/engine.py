@@ -35,6 +35,23 @@ class ModelDirectory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AssetDirectory:
+    """The checked files, on this machine, of something that is added to a model.
+
+    Attributes:
+        name: Its name.
+        digest: Identity of its weights; the engine keeps what it has already.
+        path: Directory that holds the files.
+        weight: How strongly it works.
+    """
+
+    name: str
+    digest: str
+    path: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Generation:
     """What to draw. `None` leaves a value to the pipeline.
 
@@ -48,10 +65,15 @@ class Generation:
         guidance_scale: Classifier-free guidance scale.
         scheduler: Name from `contract.SCHEDULERS`; None is the model's own.
         task_type: One of `contract.TASK_TYPES`.
-        inputs: Files of the input images, by the request's field: "image", "mask".
+        inputs: Files of the input images, by the request's field: "image", "mask",
+            "control_image".
         strength: How far from the image the pictures may go.
         scale: How many times larger to make the image.
         max_input_pixels: Most pixels of an input image.
+        adapters: LoRA adapters to add to the model.
+        embeddings: Textual inversion embeddings to add to it.
+        vae: An autoencoder in place of its own.
+        control_scale: How strongly the ControlNet binds.
         clip_skip: Which layer of the text encoder to read, counted from its end.
     """
 
@@ -68,6 +90,10 @@ class Generation:
     strength: float | None = None
     scale: int | None = None
     max_input_pixels: int = MAX_INPUT_PIXELS
+    adapters: tuple[AssetDirectory, ...] = ()
+    embeddings: tuple[AssetDirectory, ...] = ()
+    vae: AssetDirectory | None = None
+    control_scale: float | None = None
     clip_skip: int | None = None
 
 

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from ...contract import InvalidMessage, TaskMessage
+from .additions import additions_of
 from .delivery import DeliveryPool
 from .endings import Endings
 from .failure import TaskFailure
@@ -326,6 +327,8 @@ class Intake:
             begun=False,
         )
         self._models.fetch_ahead(work.task.request.model)
+        for each in additions_of(work.task.request):
+            self._models.fetch_ahead(each.name, kind=each.kind)
         work.key = self._sharing.key(work)
         return True
 

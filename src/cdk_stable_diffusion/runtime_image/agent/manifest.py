@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...contract import InvalidModel, ModelManifest
-from ...contract.model import NO_MODEL, code_faults, is_model
+from ...contract.model import code_faults
+from ...contract.model_kind import KIND_IN_WORDS, NO_MODEL, PIPELINE, is_model, weights_path
 from .failure import TaskFailure
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -30,6 +31,23 @@ def read_manifest(data: bytes, *, model: str, place: str) -> ModelManifest:
     return manifest
 
 
+def check_kind(manifest: ModelManifest, kind: str) -> None:
+    """Check that something is what it is to be used as.
+
+    Args:
+        manifest: Its manifest.
+        kind: What it must be; one of `contract.model_kind.MODEL_KINDS`.
+
+    Raises:
+        TaskFailure: If it is something else.
+    """
+    if manifest.kind != kind:
+        raise TaskFailure(
+            "unsupported-request",
+            f"{manifest.name!r} is {KIND_IN_WORDS[manifest.kind]}, not {KIND_IN_WORDS[kind]}",
+        )
+
+
 def _check(manifest: ModelManifest, model: str) -> None:
     paths = [file.path for file in manifest.files]
     faults = code_faults(paths)
@@ -37,7 +55,10 @@ def _check(manifest: ModelManifest, model: str) -> None:
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):
         faults.append("a path occurs twice")
-    if not faults and not is_model(paths):
+    if manifest.kind != PIPELINE:
+        if weights_path(paths) is None:
+            faults.append(f"is {KIND_IN_WORDS[manifest.kind]} without one .safetensors file")
+    elif not faults and not is_model(paths):
         faults.append(f"there is {NO_MODEL}")
     if faults:
         raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

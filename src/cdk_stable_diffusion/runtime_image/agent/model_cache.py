@@ -25,8 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...contract import ModelFile, ModelManifest
+from ...contract.model_kind import PIPELINE
 from .engine import ModelDirectory
 from .failure import TaskFailure
+from .manifest import check_kind
 from .model_in_use import ModelInUse
 from .model_source import ModelSource
 
@@ -66,11 +68,19 @@ class ModelCache:
             path.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned()
 
-    def open(self, name: str, *, wait_seconds: float = LOCK_SECONDS) -> ModelInUse:
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes in it."""
+        return self._max_bytes
+
+    def open(
+        self, name: str, *, kind: str = PIPELINE, wait_seconds: float = LOCK_SECONDS
+    ) -> ModelInUse:
         """Return a model, downloaded if it is not there, checked in any case.
 
         Args:
             name: The model's name.
+            kind: What it must be.
             wait_seconds: How long to wait for another agent that downloads it, or uses files
                 that turned out to be broken.
 
@@ -78,6 +88,7 @@ class ModelCache:
             TaskFailure: If it is not in the bucket, or not as its manifest says.
         """
         manifest = self._source.manifest(name)
+        check_kind(manifest, kind)
         if manifest.size > self._max_bytes:
             raise TaskFailure(
                 "model-invalid",

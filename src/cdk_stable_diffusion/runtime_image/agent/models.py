@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from ...contract.model_kind import PIPELINE
 from ...contract.routing import STATIC
+from .failure import TaskFailure
 from .image_models import ImageModel, ImageModels
+from .manifest import check_kind
 from .model_cache import LOCK_SECONDS, ModelCache
 from .model_in_use import ModelInUse
 from .model_source import ModelSource
@@ -47,36 +50,81 @@ class Models:
         self._cache: ModelCache | None = None
         self._opening = threading.Lock()
 
-    def open(self, name: str, *, wait_seconds: float = LOCK_SECONDS) -> ModelInUse:
+    def open(
+        self, name: str, *, kind: str = PIPELINE, wait_seconds: float = LOCK_SECONDS
+    ) -> ModelInUse:
         """Return a model, checked, and downloaded if need be.
 
         Args:
             name: The model's name.
+            kind: What it must be. Default: a model.
             wait_seconds: How long to wait for another agent that downloads it. Default: as long
                 as a download may take.
 
         Raises:
-            TaskFailure: If it is nowhere, or not as its manifest says.
+            TaskFailure: If it is nowhere, or not as its manifest says, or something else.
         """
-        carried = self._image.find(name)
-        if carried is not None and (self._image_decides or self._is_the_buckets(carried)):
+        carried = self._carried(name)
+        if carried is not None:
+            check_kind(carried.manifest, kind)
             return carried.use()
-        with self._opening:
-            if self._cache is None:
-                self._cache = self._open_cache(self._source)
-        return self._cache.open(name, wait_seconds=wait_seconds)
+        return self._opened_cache().open(name, kind=kind, wait_seconds=wait_seconds)
 
-    def fetch_ahead(self, name: str) -> None:
+    def size_in_cache(self, name: str) -> dict[str, int]:
+        """Return how many bytes a model takes in the cache, by its digest; empty if none.
+
+        Args:
+            name: The model's name.
+
+        Raises:
+            TaskFailure: If it is nowhere.
+        """
+        if self._carried(name) is not None:
+            return {}
+        manifest = self._source.manifest(name)
+        return {manifest.digest: manifest.size}
+
+    def check_room(self, sizes: Mapping[str, int]) -> None:
+        """Check that the cache can hold some models at once.
+
+        Args:
+            sizes: Their bytes by digest.
+
+        Raises:
+            TaskFailure: If it never can.
+        """
+        size = sum(sizes.values())
+        if size > (most := self._opened_cache().max_bytes):
+            raise TaskFailure(
+                "unsupported-request",
+                f"the model and what is added to it have {size} bytes, the cache holds {most}",
+            )
+
+    def fetch_ahead(self, name: str, *, kind: str = PIPELINE) -> None:
         """Bring a model to the disk that will be opened soon, if that is possible already.
 
         Args:
             name: The model's name.
+            kind: What it must be. Default: a model.
         """
         try:
-            self.open(name, wait_seconds=0.0).close()
+            self.open(name, kind=kind, wait_seconds=0.0).close()
         except Exception as error:
             # It may need the room of the one in use. Whoever opens it finds out.
             _LOG.info("model %r is not fetched ahead: %s", name, error)
+
+    def _opened_cache(self) -> ModelCache:
+        with self._opening:
+            if self._cache is None:
+                self._cache = self._open_cache(self._source)
+            return self._cache
+
+    def _carried(self, name: str) -> ImageModel | None:
+        """Return what the image carries, if that is what the name stands for."""
+        carried = self._image.find(name)
+        if carried is not None and (self._image_decides or self._is_the_buckets(carried)):
+            return carried
+        return None
 
     def _is_the_buckets(self, carried: ImageModel) -> bool:
         manifest = self._source.manifest(carried.name)

@@ -123,6 +123,7 @@ def parameters_text(task: TaskMessage, parameters: Parameters, seed: int, digest
         **({} if parameters.strength is None else {"Denoising strength": parameters.strength}),
         "Model hash": digest[:10],
         "Model": request.model,
+        **_added_text(parameters),
         "Version": JSON_KEY,
     }
     lines = [request.prompt]
@@ -151,7 +152,24 @@ def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) 
         "software": drawing.software,
         **({} if parameters.strength is None else {"strength": parameters.strength}),
         **({} if parameters.scale is None else {"scale": parameters.scale}),
+        **{name: value for name, value in parameters.to_dict().items() if name in _ADDED},
     }
+
+
+_ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale"})
+
+
+def _added_text(parameters: Parameters) -> dict[str, str]:
+    """Return what was added to the model, in words without a comma."""
+    added = {
+        "Lora": " ".join(f"{each.name}:{each.weight:g}" for each in parameters.adapters),
+        "Embeddings": " ".join(parameters.embeddings),
+        "VAE": parameters.vae or "",
+        "Control scale": ""
+        if parameters.control_scale is None
+        else f"{parameters.control_scale:g}",
+    }
+    return {name: value for name, value in added.items() if value}
 
 
 def _json(document: dict[str, Any]) -> str:

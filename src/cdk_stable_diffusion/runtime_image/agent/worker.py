@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from ...contract import image_seed
+from ...contract import TaskRequest, image_seed
+from .additions import AdditionsInUse, additions_of, open_additions
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Drawing, Engine, EngineCancelled, Generation
@@ -92,6 +93,7 @@ class Worker:
         self._max_input_pixels = max_input_pixels
         self._is_engine_ahead = False
         self._model: ModelInUse | None = None
+        self._added = AdditionsInUse()
         self._warm = False
         self._prepared = False
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -259,7 +261,7 @@ class Worker:
             self._returns.begin(work.message, work.tries)
             _LOG.info("started", extra={**work.log_fields(), **together})
         began = time.monotonic()
-        model = self._use(works[0].task.request.model)
+        model = self._use(works[0].task.request.model, works[0].task.request)
         # An engine that died while there was nothing to do must not cost these tasks a try.
         self._engine.wait_until_ready(_RESTART_SECONDS)
         if self._engine.health().model != model.directory.digest:
@@ -269,7 +271,9 @@ class Worker:
         return model
 
     def _draw(self, works: Sequence[Work], model: ModelInUse) -> tuple[Drawing, ...]:
-        generations = [_generation(work, model, self._max_input_pixels) for work in works]
+        generations = [
+            _generation(work, model, self._added, self._max_input_pixels) for work in works
+        ]
         pictures = sum(len(generation.seeds) for generation in generations)
         timeout = self._task_timeout_seconds
         began = time.monotonic()
@@ -304,14 +308,21 @@ class Worker:
         if self._progress.remaining() > _AHEAD_SECONDS:
             return
         works = self._intake.choose(model.directory.name)
-        if works:
+        # What is added to a model is on the disk for sure only when it is used.
+        if works and not any(list(additions_of(each.task.request)) for each in works):
+            none = AdditionsInUse()
             self._engine.prepare(
-                [_generation(each, model, self._max_input_pixels) for each in works]
+                [_generation(each, model, none, self._max_input_pixels) for each in works]
             )
             self._is_engine_ahead = True
 
-    def _use(self, name: str) -> ModelInUse:
-        """Return a model's files, which stay on the disk until the next model is used."""
+    def _use(self, name: str, request: TaskRequest | None = None) -> ModelInUse:
+        """Return a model's files, which stay on the disk until the next model is used.
+
+        So do those of what a request adds to it.
+        """
+        self._added.close()
+        self._added = AdditionsInUse()
         if self._model is not None:
             # What comes next may need its room or, where it is the same model and its files are
             # damaged, its lock. What the engine has loaded, it keeps.
@@ -321,6 +332,12 @@ class Worker:
             "getting a model", lambda: self._models.open(name), final=(TaskFailure,)
         )
         self._model = model
+        if request is not None:
+            self._added = self._retrier.call(
+                "getting what is added to a model",
+                lambda: open_additions(self._models, request),
+                final=(TaskFailure,),
+            )
         return model
 
 
@@ -333,7 +350,9 @@ def _failure_of(work: Work, error: Exception) -> TaskFailure:
     return TaskFailure("generation-failed", f"{type(error).__name__}: {error}", transient=True)
 
 
-def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generation:
+def _generation(
+    work: Work, model: ModelInUse, added: AdditionsInUse, max_input_pixels: int
+) -> Generation:
     task, request, defaults = work.task, work.task.request, model.defaults
     # A picture that is given has a size of its own.
     width, height = (None, None) if work.inputs else (defaults.width, defaults.height)
@@ -353,5 +372,9 @@ def _generation(work: Work, model: ModelInUse, max_input_pixels: int) -> Generat
         strength=request.strength,
         scale=request.scale,
         max_input_pixels=max_input_pixels,
+        adapters=added.adapters,
+        embeddings=added.embeddings,
+        vae=added.vae,
+        control_scale=request.control_scale,
         clip_skip=request.clip_skip or defaults.clip_skip,
     )

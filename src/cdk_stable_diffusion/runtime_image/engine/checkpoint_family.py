@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...contract.safetensors_header import Header
 from .failure import EngineFailure
-from .safetensors_header import Header
 
 SUPPORTED = "SD 1.5, SD 2.1, SDXL, SD 3, SD 3.5 and FLUX.1"
 

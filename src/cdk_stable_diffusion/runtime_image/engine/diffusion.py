@@ -15,8 +15,11 @@ from PIL import Image
 
 from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
+from .additions import Additions
+from .asset_files import Asset
 from .clip_skip import skipped_layers
-from .failure import BrokenDevice, Cancelled, EngineFailure
+from .device_errors import raise_device_errors
+from .failure import Cancelled, EngineFailure
 from .finishing import NO_CHECKER, Check, Finishing
 from .input_pictures import decode_mask, decode_picture, fitted
 from .loading import load_pipeline
@@ -33,6 +36,7 @@ OnStep = Callable[[int, int], None]
 Drawn = tuple[list["Picture"], dict[str, Any]]
 """The pictures of an order, and the values that were used."""
 
+USUAL_CONTROL_SCALE = 1.0
 USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
 
 
@@ -54,15 +58,27 @@ class Order:
     strength: float | None = None
     scale: int | None = None
     max_input_pixels: int = limits.MAX_INPUT_PIXELS
+    adapters: tuple[Asset, ...] = ()
+    embeddings: tuple[Asset, ...] = ()
+    vae: Asset | None = None
+    control_image: bytes | None = None
+    control_scale: float | None = None
     clip_skip: int | None = None
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The decoded pictures that a drawing begins with."""
+    """The decoded pictures that a drawing begins with or follows."""
 
-    image: Any
+    image: Any = None
     mask: Any = None
+    control: Any = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture that decides, where the request does not."""
+        size: tuple[int, int] = (self.control if self.image is None else self.image).size
+        return size
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class Diffusion:
         self._kind: ModelKind | None = None
         # By task type; they share the pipeline's parts, and so take no memory of their own.
         self._others: dict[str, Any] = {}
+        self._additions: Additions | None = None
         self._memory = PassMemory(CudaDevice() if self.device == "cuda" else None)
         self.most_pictures: int | None = None
         """How many pictures like the last ones a pass has memory for; None for any number."""
@@ -121,7 +138,7 @@ class Diffusion:
             raise
         except Exception as error:
             self._unload()
-            _raise_device_errors(error)
+            raise_device_errors(error)
             raise EngineFailure(
                 "model-invalid", f"cannot be loaded: {type(error).__name__}: {error}"
             ) from error
@@ -130,6 +147,7 @@ class Diffusion:
             # Decodes one picture after the other, which takes no more memory for more of them.
             self._pipeline.vae.enable_slicing()
         self._own_scheduler = self._pipeline.scheduler
+        self._additions = Additions(self._pipeline, directory)
         if upscaler_scale(self._pipeline) is None:
             self._kind = kind_of(self._pipeline)
 
@@ -197,8 +215,10 @@ class Diffusion:
         self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
     ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
         order = orders[0]
-        # Before anything is decoded: whether the model is for this at all.
-        self._pipeline_for(order.task_type)
+        if order.control_image is None:
+            # Before anything is decoded: whether the model is for this at all.
+            self._pipeline_for(order.task_type)
+        self._check_loaded()
         inputs = _decoded(order)
         parameters = [self._parameters(each, inputs) for each in orders]
         self._memory.begin()
@@ -218,7 +238,7 @@ class Diffusion:
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
-            _raise_device_errors(error)
+            raise_device_errors(error)
             # The libraries refuse with a ValueError what a model cannot do.
             code = "unsupported-request" if isinstance(error, ValueError) else "generation-failed"
             raise EngineFailure(code, f"{type(error).__name__}: {error}") from error
@@ -236,7 +256,7 @@ class Diffusion:
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
         kind = self._kind or kind_of(self._pipeline)
         factor = kind.size_multiple
-        columns, rows = kind.own_size if inputs is None else inputs.image.size
+        columns, rows = kind.own_size if inputs is None else inputs.size
         if inputs is not None:
             columns, rows = columns // factor * factor, rows // factor * factor
         parameters: dict[str, Any] = {
@@ -257,9 +277,10 @@ class Diffusion:
                 )
         if inputs is not None:
             _check_size(parameters["width"], parameters["height"], len(order.seeds))
-            usual = USUAL_STRENGTHS[order.task_type]
-            parameters["strength"] = usual if order.strength is None else order.strength
-        return parameters
+            if inputs.image is not None:
+                usual = USUAL_STRENGTHS[order.task_type]
+                parameters["strength"] = usual if order.strength is None else order.strength
+        return {**parameters, **_added(order)}
 
     def _images(
         self,
@@ -270,7 +291,12 @@ class Diffusion:
         cancelled: Callable[[], bool],
     ) -> Any:
         order = orders[0]
-        pipeline = self._pipeline_for(order.task_type)
+        if self._additions is None:
+            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
+        if order.control_image is None:
+            pipeline = self._pipeline_for(order.task_type)
+        else:
+            pipeline = self._additions.control.pipeline_for(order.task_type)
         pipeline.scheduler = make_scheduler(self._own_scheduler, order.scheduler)
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +319,10 @@ class Diffusion:
         if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
             # Other image-to-image takes its size from the picture.
             pictures["width"], pictures["height"] = size
-        with torch.inference_mode():
+        additions = self._additions.applied(
+            pipeline, adapters=order.adapters, embeddings=order.embeddings, vae=order.vae
+        )
+        with additions, torch.inference_mode():
             result = pipeline(
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
@@ -374,6 +403,7 @@ class Diffusion:
         self._kind = None
         self._checker = None
         self._others = {}
+        self._additions = None
         gc.collect()
         if self.device == "cuda":
             torch.cuda.empty_cache()
@@ -381,11 +411,15 @@ class Diffusion:
 
 def _decoded(order: Order) -> _Inputs | None:
     """Decode what a drawing begins with; None where it begins with noise alone."""
+    control = None
+    if order.control_image is not None:
+        most = order.max_input_pixels
+        control = decode_picture(order.control_image, "control_image", max_pixels=most)
     if order.task_type == TEXT_TO_IMAGE:
-        return None
+        return None if control is None else _Inputs(control=control)
     image = _decoded_image(order)
     if order.task_type != INPAINTING:
-        return _Inputs(image)
+        return _Inputs(image, control=control)
     if order.mask is None:
         raise EngineFailure("input-invalid", "mask is missing")
     mask = decode_mask(order.mask, "mask", max_pixels=order.max_input_pixels)
@@ -395,7 +429,25 @@ def _decoded(order: Order) -> _Inputs | None:
             f"mask must be as large as image, {image.width}x{image.height}, is "
             f"{mask.width}x{mask.height}",
         )
-    return _Inputs(image, mask)
+    return _Inputs(image, mask, control)
+
+
+def _added(order: Order) -> dict[str, Any]:
+    """Return the values that were used of what is added to the model, where it is."""
+    added: dict[str, Any] = {}
+    if order.adapters:
+        added["adapters"] = [{"name": each.name, "weight": each.weight} for each in order.adapters]
+    if order.embeddings:
+        added["embeddings"] = [each.name for each in order.embeddings]
+    if order.vae is not None:
+        added["vae"] = order.vae.name
+    if order.control_image is not None:
+        added["control_scale"] = _control_scale(order)
+    return added
+
+
+def _control_scale(order: Order) -> float:
+    return USUAL_CONTROL_SCALE if order.control_scale is None else order.control_scale
 
 
 def _decoded_image(order: Order) -> Any:
@@ -422,18 +474,26 @@ def _check_size(width: int, height: int, count: int) -> None:
 
 
 def _fitted(inputs: _Inputs, size: tuple[int, int]) -> _Inputs:
-    mask = None if inputs.mask is None else fitted(inputs.mask, size, smooth=False)
-    return _Inputs(fitted(inputs.image, size), mask)
+    return _Inputs(
+        None if inputs.image is None else fitted(inputs.image, size),
+        None if inputs.mask is None else fitted(inputs.mask, size, smooth=False),
+        None if inputs.control is None else fitted(inputs.control, size),
+    )
 
 
 def _as_arguments(inputs: _Inputs, parameters: dict[str, Any], count: int) -> dict[str, Any]:
     """Return the pipelines' arguments for pictures: one for each seed, as if it were alone."""
+    arguments: dict[str, Any] = {}
+    if inputs.control is not None:
+        # The pipelines that begin with noise have but one picture, which is this one.
+        arguments["image" if inputs.image is None else "control_image"] = inputs.control
+        arguments["controlnet_conditioning_scale"] = parameters["control_scale"]
+    if inputs.image is None:
+        return arguments
     # At least one step; without any, the pipelines have nothing to work on.
     least = (1 + 1e-6) / parameters["steps"]
-    arguments: dict[str, Any] = {
-        "image": [inputs.image] * count,
-        "strength": min(1.0, max(parameters["strength"], least)),
-    }
+    arguments["image"] = [inputs.image] * count
+    arguments["strength"] = min(1.0, max(parameters["strength"], least))
     if inputs.mask is not None:
         arguments["mask_image"] = [inputs.mask] * count
     return arguments
@@ -447,15 +507,3 @@ def _with_what_is_kept(images: Any, inputs: _Inputs) -> Any:
     own = numpy.asarray(inputs.image, "float64") / 255
     share = numpy.asarray(inputs.mask, "float64")[..., None] / 255
     return images * share + own * (1 - share)
-
-
-def _raise_device_errors(error: Exception) -> None:
-    """Raise what the device is to blame for, rather than the request or the model."""
-    text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise EngineFailure("out-of-memory", text or "out of memory", transient=True) from error
-    if "CUDA error" in text or "CUDNN_STATUS" in text or "CUBLAS_STATUS" in text:
-        raise BrokenDevice("generation-failed", text, transient=True) from error

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...contract.model import PIPELINE_INDEX_NAME, checkpoint_name, code_faults
+from ...contract.model import code_faults
+from ...contract.model_kind import PIPELINE_INDEX_NAME, checkpoint_name
 from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
@@ -63,7 +64,12 @@ def checked_pipeline_class(directory: Path) -> Any:
 
 def variant_of(directory: Path) -> str | None:
     """Return the variant that the weights' names carry, such as "fp16"; None for plain names."""
-    names = [path.name for path in directory.rglob("*.safetensors")]
+    names = [
+        path.name
+        for path in directory.rglob("*.safetensors")
+        # It is loaded for itself, and may carry another.
+        if path.relative_to(directory).parts[0] != "controlnet"
+    ]
     if names and all(name.endswith(".fp16.safetensors") for name in names):
         return "fp16"
     return None

@@ -26,6 +26,12 @@ _MODULES = {
     ),
 }
 
+# As they are saved together with a ControlNet, which is loaded when a task asks for it.
+_WITH_CONTROL = {
+    "StableDiffusionControlNetPipeline": "StableDiffusionPipeline",
+    "StableDiffusionXLControlNetPipeline": "StableDiffusionXLPipeline",
+}
+
 # The same weights put to other work: what follows the class's module and name.
 _SUFFIXES = {IMAGE_TO_IMAGE: ("_img2img", "Img2Img"), INPAINTING: ("_inpaint", "Inpaint")}
 
@@ -44,6 +50,7 @@ def pipeline_class(name: str) -> Any:
     Raises:
         EngineFailure: If it is not on the list.
     """
+    name = _WITH_CONTROL.get(name, name)
     if name not in _MODULES:
         raise EngineFailure(
             "model-invalid",

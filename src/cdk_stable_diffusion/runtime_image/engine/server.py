@@ -197,7 +197,10 @@ def _order(header: dict[str, Any], payload: bytes) -> Any:
     )
 
 
-_ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels", "clip_skip")
+_ADDITIONS = (
+    *("task_type", "strength", "scale", "max_input_pixels", "control_scale"),
+    "clip_skip",
+)
 
 
 def _additions(header: dict[str, Any], payload: bytes) -> dict[str, Any]:
@@ -207,15 +210,30 @@ def _additions(header: dict[str, Any], payload: bytes) -> dict[str, Any]:
     they lie in the payload.
     """
     additions = {name: header[name] for name in _ADDITIONS if header.get(name) is not None}
+    additions |= _assets(header)
     start = 0
     for name, length in header.get("inputs", {}).items():
-        if name not in ("image", "mask"):
+        if name not in ("image", "mask", "control_image"):
             raise EngineFailure("generation-failed", "the command holds a file without a use")
         additions[name] = payload[start : start + length]
         start += length
     if start != len(payload):
         raise EngineFailure("generation-failed", "the command's files are not as it says")
     return additions
+
+
+def _assets(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what a command adds to the model."""
+    from .asset_files import Asset
+
+    assets: dict[str, Any] = {
+        name: tuple(Asset(**{**each, "directory": Path(each["directory"])}) for each in values)
+        for name in ("adapters", "embeddings", "vae")
+        if (values := header.get(name))
+    }
+    if "vae" in assets:
+        (assets["vae"],) = assets["vae"]
+    return assets
 
 
 def _software() -> dict[str, str]:

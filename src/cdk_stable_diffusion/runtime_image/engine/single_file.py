@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from ...contract.safetensors_header import Header, read_header
 from .checkpoint_family import Family, family_of
 from .failure import EngineFailure
 from .pipeline_classes import half_precision, pipeline_class
-from .safetensors_header import Header, read_header
 from .schedulers import scheduler_from
 from .tokenizers import CONFIGS, clip_tokenizer, t5_tokenizer
 
@@ -35,7 +35,10 @@ def load_single_file(path: Path, *, in_half: bool, configs: Path = CONFIGS) -> A
     Raises:
         EngineFailure: If its family is not supported, or it lacks what the family needs.
     """
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except ValueError as error:
+        raise EngineFailure("model-invalid", f"{path.name} {error}") from None
     family = family_of(header)
     checkpoint = _Checkpoint(path, header, family, configs / family.configs)
     index = json.loads((checkpoint.configs / "model_index.json").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Input images: what a task's `image` and `mask` refer to, fetched without being led astray.
+"""Input images: what a task refers to (`INPUT_FIELDS`), fetched without being led astray.
 
 A reference comes from whoever may send tasks, so it is hostile until shown otherwise. It is one of
 

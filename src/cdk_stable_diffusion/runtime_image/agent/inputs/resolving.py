@@ -13,7 +13,7 @@ from .picture import check_picture
 from .policy import InputPolicy
 from .refusal import InputRefused
 
-INPUT_FIELDS = ("image", "mask")
+INPUT_FIELDS = ("image", "mask", "control_image")
 """The fields of a request that refer to pictures: the only ones that are ever fetched."""
 
 
@@ -27,6 +27,10 @@ class RequestWithInputs(Protocol):
     @property
     def mask(self) -> str | None:
         """Reference to the mask."""
+
+    @property
+    def control_image(self) -> str | None:
+        """Reference to the picture that the ControlNet follows."""
 
 
 class InputImages:
