@@ -29,8 +29,10 @@ ENGINE = [
 LOCAL = [*NODE, *ENGINE, "ministack==1.5.33", "rich>=14"]
 # For the check of manifests at synthesis.
 VALIDATION = ["cel-python>=0.5", "jsonschema>=4.25", "pyyaml>=6"]
+PLANNING = ["numpy>=2", "rich>=14", "tomli>=2.2; python_version < '3.11'"]
 DEV = [
     *VALIDATION,
+    *PLANNING,
     "boto3-stubs[apigateway,cloudformation,lambda,s3,sns,sqs,ssm]>=1.40",
     "build>=1.3",
     "cdk-nag>=3",
@@ -41,7 +43,6 @@ DEV = [
     "kubernetes-validate>=1.35",
     "moto[s3,sns,sqs]>=5.1",
     "mypy>=1.18",
-    "numpy>=2",
     "pip-tools>=7.5",
     "projen>=0.98",
     "pytest>=8.4",
@@ -106,11 +107,13 @@ TomlFile(
                 "node": NODE,
                 "validation": VALIDATION,
                 "local": LOCAL,
+                "planning": PLANNING,
                 "dev": DEV,
             },
             "scripts": {
                 "sd-local": "cdk_stable_diffusion.local.cli:main",
                 "sd-model": "cdk_stable_diffusion.local.model_cli:main",
+                "sd-plan": "cdk_stable_diffusion.planning.cli:main",
             },
         },
         "tool": {

@@ -28,6 +28,7 @@ ALLOWED = {
     "runtime_image/engine": {"contract", *SHARED},
     **{part: {"contract"} for part in SHARED},
     "local": {"contract"},
+    "planning": {"contract"},
     **{part: {"contract", *CONSTRUCTS} for part in CONSTRUCTS},
     "runtime": {"contract", *CONSTRUCTS, "image_cache_handler"},
     # It reads templates: of the library that made them it needs nothing.
@@ -83,6 +84,8 @@ def test_a_module_imports_only_what_its_part_may(path: Path) -> None:
             assert part in CONSTRUCTS or path == PLUGIN, f"{part} imports {name}"
         if name.split(".")[0] in TORCH:
             assert part == "runtime_image/engine", f"{part} imports {name}"
+        if name.split(".")[0] == "numpy":
+            assert part in ("planning", "runtime_image/engine"), f"{part} imports {name}"
         if part == "contract":
             root = name.split(".")[0]
             assert root in (*sys.stdlib_module_names, "cdk_stable_diffusion"), name
@@ -96,6 +99,15 @@ def test_the_package_itself_loads_nothing() -> None:
     code = (
         "import sys, cdk_stable_diffusion; "
         "print(sorted(set(sys.modules) & {'aws_cdk', 'jsii', 'torch', 'boto3'}))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_the_planner_loads_its_extra_only_when_it_plans() -> None:
+    code = (
+        "import sys, cdk_stable_diffusion.planning.cli, cdk_stable_diffusion.planning.drawing; "
+        "print(sorted(set(sys.modules) & {'numpy', 'rich', 'aws_cdk', 'boto3'}))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -1,0 +1,139 @@
+"""Lanes: several queues of one runtime, so that the tasks of a model meet where it is loaded.
+
+The API writes a task's lane, each queue takes one lane, and an agent takes from its home lanes
+first. API, agent and planner must agree, and so must every version of them: these functions never
+change what they return. Each is made of one function,
+
+    number(text) = the first 8 bytes of SHA-256(text in UTF-8), as a big-endian integer
+
+so that any language can follow:
+
+    lane of a model          number(model) mod lanes
+    order of further lanes   by number(model + LF + lane), the largest first, without that one
+    lane of a hot model      its lanes[number(task id) mod how many they are]
+    weight of a replica      number(replica + LF + lane): the larger, the more it is the lane's home
+
+Where LF is the line feed, which is in no model's and no pod's name, and a lane is written in
+decimal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from functools import lru_cache
+
+
+def lane_of(model: str, lanes: int) -> int:
+    """Return the lane of a model's tasks.
+
+    Args:
+        model: The model's name.
+        lanes: How many lanes the runtime has.
+
+    Returns:
+        0 to `lanes` - 1.
+
+    Raises:
+        ValueError: If there is no lane.
+    """
+    if lanes < 1:
+        raise ValueError(f"lanes is {lanes}: at least 1")
+    return _number(model) % lanes
+
+
+def lanes_of(model: str, lanes: int, spread: int) -> tuple[int, ...]:
+    """Return the lanes of a hot model, which has more than one.
+
+    With a wider spread the model keeps the lanes that it has, and the first is always that of
+    `lane_of`.
+
+    Args:
+        model: The model's name.
+        lanes: How many lanes the runtime has.
+        spread: How many of them are the model's.
+
+    Returns:
+        The lanes, each once.
+
+    Raises:
+        ValueError: If there is no lane, or the spread is not 1 to `lanes`.
+    """
+    first = lane_of(model, lanes)
+    if not 1 <= spread <= lanes:
+        raise ValueError(f"spread is {spread}: 1 to the number of lanes, {lanes}")
+    if spread == 1:
+        return (first,)
+    others = [lane for lane in range(lanes) if lane != first]
+    others.sort(key=lambda lane: _weight(model, lane), reverse=True)
+    return (first, *others[: spread - 1])
+
+
+def lane_of_task(model: str, task_id: str, lanes: int, spread: int = 1) -> int:
+    """Return the lane of a task: one of its model's, and the same whenever it is sent again.
+
+    Args:
+        model: Name of the task's model.
+        task_id: The task's id.
+        lanes: How many lanes the runtime has.
+        spread: How many of them are the model's. Default: one.
+
+    Raises:
+        ValueError: If there is no lane, or the spread is not 1 to `lanes`.
+    """
+    choice = lanes_of(model, lanes, spread)
+    return choice[_number(task_id) % len(choice)] if spread > 1 else choice[0]
+
+
+def homes(replicas: Collection[str], lanes: int) -> tuple[str, ...]:
+    """Return which replica is the home of each lane.
+
+    Rendezvous hashing: a lane's home is the replica with the largest weight for it. All who know
+    the same replicas agree without a word, and when one joins or leaves, only lanes of its own
+    change their home.
+
+    Args:
+        replicas: Names of the replicas that live, in any order.
+        lanes: How many lanes the runtime has.
+
+    Returns:
+        The home of lane 0, of lane 1 and so on.
+
+    Raises:
+        ValueError: If there is no replica, or no lane.
+    """
+    if not replicas:
+        raise ValueError("there is no replica: a lane needs one to be its home")
+    if lanes < 1:
+        raise ValueError(f"lanes is {lanes}: at least 1")
+    return tuple(
+        # The name settles the case, which never comes, that two weights are the same.
+        max(replicas, key=lambda replica: (_weight(replica, lane), replica))
+        for lane in range(lanes)
+    )
+
+
+def home_lanes(replica: str, replicas: Collection[str], lanes: int) -> tuple[int, ...]:
+    """Return the lanes whose home a replica is.
+
+    Args:
+        replica: Its name.
+        replicas: Names of the replicas that live, in any order.
+        lanes: How many lanes the runtime has.
+
+    Returns:
+        The lanes in their order: none for a replica that is not among those that live.
+
+    Raises:
+        ValueError: If there is no replica, or no lane.
+    """
+    return tuple(lane for lane, home in enumerate(homes(replicas, lanes)) if home == replica)
+
+
+@lru_cache(maxsize=65_536)
+def _weight(name: str, lane: int) -> int:
+    return _number(f"{name}\n{lane}")
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")

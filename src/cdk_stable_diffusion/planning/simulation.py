@@ -1,0 +1,326 @@
+"""The simulation: what happens in a service, event by event."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .autoscaler import SYNC_SECONDS, Autoscaler
+from .cache import GPU, RAM, Cache
+from .fleet import Fleet
+from .outcome import Outcome
+from .replica import NOTHING, Node, Replica
+from .routing import LaneRouter, Router, SharedQueueRouter
+from .setup import Lanes, Setup
+from .tasks import Tasks, draw, draw_lanes
+from .workload import Workload
+
+_NOTICE_SECONDS = 120.0
+"""How long before it takes a spot instance away EC2 says so."""
+
+
+def simulate(workload: Workload, setup: Setup, tasks: Tasks | None = None) -> Outcome:
+    """Return what becomes of a workload.
+
+    Args:
+        workload: What has to be done.
+        setup: How the service is set up.
+        tasks: The tasks, so that several setups can have the same ones. Default: drawn from the
+            workload.
+
+    Raises:
+        ValueError: If a model is larger than what a replica keeps on its GPU.
+    """
+    return _Simulation(workload, setup, draw(workload) if tasks is None else tasks).run()
+
+
+class _Simulation:
+    def __init__(self, workload: Workload, setup: Setup, tasks: Tasks) -> None:
+        sizes = workload.models.gibibytes
+        rooms = setup.cache.rooms(max(sizes))
+        if max(sizes) > rooms[GPU]:
+            raise ValueError(
+                f"{setup.name}: a GPU with {rooms[GPU]:g} GiB for models has no room for one of "
+                f"{max(sizes):g} GiB"
+            )
+        self._workload, self._setup, self._tasks = workload, setup, tasks
+        # Lists, since reading single numbers of an array takes several times as long.
+        self._arrivals: list[float] = tasks.arrivals.tolist()
+        self._models: list[int] = tasks.models.tolist()
+        self._seconds: list[float] = tasks.seconds.tolist()
+        self._begun = [0.0] * len(tasks)
+        self._done = [0.0] * len(tasks)
+        self._loads = [0, 0, 0, 0]
+        self._interrupted = 0
+        self._load_seconds = workload.loading.by_tier(sizes)
+        self._fetch_seconds = [
+            [
+                max(0.0, whole - near)
+                for whole, near in zip(tier, self._load_seconds[RAM], strict=True)
+            ]
+            for tier in self._load_seconds
+        ]
+        self._chance = random.Random(workload.seed)
+        self._fleet = Fleet(
+            workload.nodes,
+            # Names of other pods give lanes other homes: that is a part of chance, too.
+            prefix=f"pod-{workload.seed}",
+            new_cache=lambda: Cache(rooms, sizes),
+            chance=self._chance,
+        )
+        self._scaler = Autoscaler(setup.autoscaling)
+        self._router = self._new_router()
+        self._now = 0.0
+        self._present = 0
+        self._left = len(tasks)
+        self._next_arrival = 0
+        self._idle: list[Replica] = []
+        self._looking: list[Replica] = []
+        self._wakes_at = math.inf
+        self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._counted = 0
+
+    def _new_router(self) -> Router:
+        routing, seed = self._setup.routing, self._workload.seed
+        if not isinstance(routing, Lanes):
+            return SharedQueueRouter()
+        count = routing.count_for(self._setup.autoscaling.max_replicas)
+        lanes = draw_lanes(self._tasks, self._workload.models, routing, count, seed)
+        return LaneRouter(
+            routing,
+            count,
+            lanes=lanes.tolist(),
+            models=self._models,
+            arrivals=self._arrivals,
+        )
+
+    def run(self) -> Outcome:
+        """Let everything happen."""
+        closed, events, arrivals = self._tasks.closed, self._events, self._arrivals
+        horizon = 0.0 if closed else self._workload.demand.seconds
+        for replica in self._fleet.begin(self._scaler.replicas):
+            self._await_reclaim(replica.node)
+            self._ready(replica)
+        if not self._scaler.is_fixed:
+            self._at(0.0, self._poll, None)
+            self._at(SYNC_SECONDS, self._sync, None)
+        for _ in range(min(closed or 0, len(arrivals))):
+            self._arrive()
+        while True:
+            arrival = math.inf
+            if not closed and self._next_arrival < len(arrivals):
+                arrival = arrivals[self._next_arrival]
+            if events and events[0][0] < arrival:
+                if not self._left and events[0][0] > horizon:
+                    break
+                self._now, _, happen, what = heapq.heappop(events)
+                happen(what)
+            elif arrival < math.inf:
+                self._now = arrival
+                self._arrive()
+            else:
+                break
+        end = max(horizon, max(self._done, default=0.0))
+        self._fleet.close(end)
+        return self._outcome(end)
+
+    def _outcome(self, end: float) -> Outcome:
+        return Outcome(
+            setup=self._setup,
+            workload=self._workload,
+            arrivals=np.array(self._arrivals),
+            models=self._tasks.models,
+            seconds=self._tasks.seconds,
+            begun=np.array(self._begun),
+            done=np.array(self._done),
+            loads=tuple(self._loads),
+            stolen=self._router.stolen,
+            interrupted=self._interrupted,
+            paid=tuple(self._fleet.paid),
+            end=end,
+        )
+
+    def _at(self, time: float, happen: Callable[[Any], None], what: Any) -> None:
+        # The count keeps the order of what happens at the same time.
+        self._counted += 1
+        heapq.heappush(self._events, (time, self._counted, happen, what))
+
+    # Tasks.
+
+    def _arrive(self) -> None:
+        task = self._next_arrival
+        self._next_arrival += 1
+        self._arrivals[task] = self._now
+        self._present += 1
+        home = self._router.add(task)
+        for waiting, take in ((self._idle, self._take), (self._looking, self._take_ahead)):
+            if home in waiting if home else waiting:
+                take(home or self._chance.choice(waiting))
+                return
+        if self._idle:
+            self._wake_later()
+
+    def _take(self, replica: Replica) -> None:
+        """Let a replica whose GPU is free take a task, or wait for one."""
+        if replica in self._idle:
+            self._idle.remove(replica)
+        if replica.next_task != NOTHING:
+            task, tier, ready = replica.next_task, replica.next_tier, replica.next_ready
+            replica.next_task = NOTHING
+        else:
+            task = self._router.take(replica, self._now)
+            if task == NOTHING:
+                self._idle.append(replica)
+                self._wake_later()
+                return
+            tier, ready = self._fetch(replica, task)
+        self._begin(replica, task, tier, ready)
+
+    def _fetch(self, replica: Replica, task: int) -> tuple[int, float]:
+        """Return where the model of a task was, and when it is in the host's memory."""
+        model = self._models[task]
+        tier = replica.cache.nearest(model)
+        replica.cache.fetch(model)
+        return tier, self._now + self._fetch_seconds[tier][model]
+
+    def _begin(self, replica: Replica, task: int, tier: int, ready: float) -> None:
+        model = self._models[task]
+        begun = self._now
+        if replica.cache.nearest(model) == GPU:
+            self._loads[GPU] += 1
+        else:
+            # It may have left the GPU since it was found there; it is in the memory then.
+            self._loads[tier or RAM] += 1
+            begun = max(begun, ready) + self._load_seconds[RAM][model]
+        replica.cache.load(model)
+        self._begun[task] = begun
+        replica.task = task
+        replica.until = begun + self._seconds[task] + self._setup.overhead_seconds
+        self._at(replica.until, self._finish, replica)
+        ahead = self._setup.lookahead_seconds
+        if ahead > 0:
+            self._at(max(self._now, replica.until - ahead), self._take_ahead, replica)
+
+    def _finish(self, replica: Replica) -> None:
+        task = replica.task
+        if task == NOTHING:  # Its node was taken away.
+            return
+        self._done[task] = self._now
+        self._present -= 1
+        self._left -= 1
+        replica.task = NOTHING
+        if replica in self._looking:
+            self._looking.remove(replica)
+        if self._tasks.closed and self._next_arrival < len(self._tasks):
+            self._arrive()
+        if replica.ends:
+            self._fleet.release(replica, self._now)
+        else:
+            self._take(replica)
+
+    def _take_ahead(self, replica: Replica) -> None:
+        """Let a replica whose GPU will soon be free take its next task."""
+        if replica.ends or replica.task == NOTHING or replica.next_task != NOTHING:
+            return
+        if replica in self._looking:
+            self._looking.remove(replica)
+        task = self._router.take(replica, self._now)
+        if task == NOTHING:
+            self._looking.append(replica)
+            return
+        replica.next_task = task
+        replica.next_tier, replica.next_ready = self._fetch(replica, task)
+
+    def _wake_later(self) -> None:
+        """Let idle replicas look again once the oldest task may be stolen."""
+        time = self._router.next_chance()
+        if time < self._wakes_at:
+            self._wakes_at = time
+            self._at(max(time, self._now), self._wake, None)
+
+    def _wake(self, _: None) -> None:
+        self._wakes_at = math.inf
+        while self._idle and self._router.next_chance() <= self._now:
+            self._take(self._chance.choice(self._idle))
+        if self._idle:
+            self._wake_later()
+
+    def _offer(self) -> None:
+        """Let idle replicas look at once: tasks have changed their place."""
+        for replica in list(self._idle):
+            self._take(replica)
+
+    # Replicas.
+
+    def _poll(self, _: None) -> None:
+        self._scaler.poll(self._now, self._present)
+        self._follow()
+        self._at(self._now + self._setup.autoscaling.polling_seconds, self._poll, None)
+
+    def _sync(self, _: None) -> None:
+        self._scaler.sync(self._now, self._present)
+        self._follow()
+        self._at(self._now + SYNC_SECONDS, self._sync, None)
+
+    def _follow(self) -> None:
+        """Start and end replicas until there are as many as asked for."""
+        while len(self._fleet.replicas) < self._scaler.replicas:
+            replica, ready_at = self._fleet.start(self._now)
+            if replica.node.since == self._now:
+                self._await_reclaim(replica.node)
+            self._at(ready_at, self._ready, replica)
+        while len(self._fleet.replicas) > self._scaler.replicas:
+            self._retire(self._fleet.choose_one_to_end())
+
+    def _ready(self, replica: Replica) -> None:
+        if replica.ends:
+            return
+        replica.is_ready = True
+        replica.oldest_at = self._now
+        self._router.join(replica)
+        self._idle.append(replica)
+        self._offer()
+
+    def _retire(self, replica: Replica) -> None:
+        """Let a replica finish what it works on, and end."""
+        self._fleet.retire(replica)
+        if replica in self._idle:
+            self._idle.remove(replica)
+        if replica in self._looking:
+            self._looking.remove(replica)
+        if replica.is_ready:
+            self._router.leave(replica)
+        if replica.next_task != NOTHING:
+            self._router.give_back(replica.next_task)
+            replica.next_task = NOTHING
+        if replica.task == NOTHING:
+            self._fleet.release(replica, self._now)
+        self._offer()
+
+    def _await_reclaim(self, node: Node) -> None:
+        rate = self._workload.nodes.spot_reclaims_per_hour
+        if rate > 0:
+            self._at(self._now + self._chance.expovariate(rate / 3_600), self._reclaim, node)
+
+    def _reclaim(self, node: Node) -> None:
+        replica = self._fleet.reclaim(node, self._now)
+        if replica is None:
+            return
+        if replica.task != NOTHING and replica.until > self._now + _NOTICE_SECONDS:
+            self._at(self._now + _NOTICE_SECONDS, self._interrupt, replica)
+        if not replica.ends:
+            self._retire(replica)
+        self._follow()
+
+    def _interrupt(self, replica: Replica) -> None:
+        """Give back the task of a replica whose node is gone."""
+        self._interrupted += 1
+        self._router.give_back(replica.task)
+        replica.task = NOTHING
+        self._fleet.release(replica, self._now)
+        self._offer()
