@@ -1,6 +1,7 @@
 # make demo    the whole service on this machine: six prompts in, six pictures out
-# make test    all tests
-# Both set up .venv with pinned versions first. Other tasks: .venv/bin/python -m projen --help
+# make test    all tests but those that take long
+# make chaos   every fault as a test, also those that take long, then chaos for minutes
+# All set up .venv with pinned versions first. Other tasks: .venv/bin/python -m projen --help
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test tiny-model install install-dev clean
+.PHONY: demo test chaos tiny-model install install-dev clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m cdk_stable_diffusion.local.demo $(if $(value PROMPT),--prompt "$$DEMO_PROMPT")
@@ -18,6 +19,11 @@ demo: export DEMO_PROMPT := $(value PROMPT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -m chaos
+	$(BIN)/python -m pytest tests/agent/test_faults_*.py tests/agent/test_process.py
+	$(BIN)/python -m benchmarks.chaos
 
 tiny-model: $(VENV)/.dev
 	$(BIN)/python -m tools.tiny_model

@@ -18,6 +18,8 @@ class Kind(enum.Enum):
     """500 instead of an answer; the call is not carried out."""
     THROTTLE = "throttle"
     """"Slow down", as each service says it; the call is not carried out."""
+    DENY = "deny"
+    """S3 denies access, for want of a permission that it names; the call is not carried out."""
     CUT = "cut"
     """The connection is cut before the call is carried out."""
     LOSE_ANSWER = "lose-answer"
@@ -90,6 +92,11 @@ class FaultPlan:
         with self._lock:
             self._faults = faults
             self._done.clear()
+
+    def total(self) -> int:
+        """Return how many calls met a fault."""
+        with self._lock:
+            return sum(self.met.values())
 
     def decide(self, call: Call) -> Fault | None:
         """Count a call and say which fault it meets."""

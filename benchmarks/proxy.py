@@ -151,6 +151,9 @@ class Proxy:
         elif fault.kind is Kind.THROTTLE:
             status, code = _THROTTLES[call.operation.partition(".")[0]]
             return _error(call, status, code)
+        elif fault.kind is Kind.DENY:
+            denial = "nobody is authorized to perform: s3:GetObject"
+            return _error(call, 403, "AccessDenied", denial)
         return None
 
     def _delay(self, call: Call) -> float:
@@ -167,15 +170,18 @@ _THROTTLES = {
 }
 
 
-def _error(call: Call, status: int, code: str) -> bytes:
+def _error(call: Call, status: int, code: str, message: str = "no") -> bytes:
     service = call.operation.partition(".")[0]
     if service == "sqs":
-        kind, body = "application/x-amz-json-1.0", json.dumps({"__type": code, "message": "no"})
+        kind, body = "application/x-amz-json-1.0", json.dumps({"__type": code, "message": message})
     elif service == "sns":
         kind = "text/xml"
         body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
     else:
-        kind, body = "application/xml", f"<Error><Code>{code}</Code></Error>"
+        kind, body = (
+            "application/xml",
+            f"<Error><Code>{code}</Code><Message>{message}</Message></Error>",
+        )
     head = f"HTTP/1.1 {status} No\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return (head + body).encode("ascii")
 

@@ -55,7 +55,7 @@ def main() -> None:
             begin, end = run_gpu(seconds)
             lines.write(f"{begin} {end}\n")
             file = encode(work.task, drawing, raster, "0" * 64)
-            key, _ = outputs.put_picture(work.task, 0, file.data, file.content_type, replace=False)
+            key, _ = outputs.put_picture(work.task, 0, file.data, file.content_type)
             image = ImageOutput(
                 environment.output_bucket, key, file.content_type, width, height,
                 len(file.data), "0" * 64, 1,

@@ -19,8 +19,12 @@ if _HERE not in os.environ["PATH"].split(os.pathsep):
     os.environ["PATH"] = _HERE + os.pathsep + os.environ["PATH"]
 
 
+# One has a running service, the other the libraries for drawing, which take seconds to import.
+_SHARED = ("tests/end_to_end/", "tests/engine/")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Keep tests that share a service together, and all others by file."""
+    """Keep tests together that share what takes seconds to set up, and all others by file."""
     return _Scheduling(config, log)
 
 
@@ -28,5 +32,7 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
     """Tests of one scope run in one process, one after the other, in the order of the folders."""
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = "tests/end_to_end/"
-        return shared if nodeid.startswith(shared) else str(super()._split_scope(nodeid))
+        for shared in _SHARED:
+            if nodeid.startswith(shared):
+                return shared
+        return str(super()._split_scope(nodeid))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .runtime import DisruptionBudget as DisruptionBudget
     from .runtime import DisruptionReason as DisruptionReason
     from .runtime import DisruptionWindow as DisruptionWindow
+    from .runtime import Engine as Engine
     from .runtime import GpuNodes as GpuNodes
     from .runtime import ImageCache as ImageCache
     from .runtime import ImageStart as ImageStart
@@ -61,6 +62,7 @@ _HOMES = {
     "DisruptionBudget": "runtime",
     "DisruptionReason": "runtime",
     "DisruptionWindow": "runtime",
+    "Engine": "runtime",
     "GpuNodes": "runtime",
     "ImageCache": "runtime",
     "ImageStart": "runtime",

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.agent.scene import Scene
 
 _ROOT = Path(__file__).parents[2]
 PYTHON_PATH = os.pathsep.join((str(_ROOT / "src"), str(_ROOT)))
-_AGENT = (sys.executable, "-m", "tests.agent.agent_process")
+AGENT = (sys.executable, "-m", "tests.agent.agent_process")
 
 
 class Run:
@@ -25,18 +25,24 @@ class Run:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __call__(
-        self, *, endpoint: str | None = None, arguments: str = "", **settings: Any
+        self,
+        *,
+        endpoint: str | None = None,
+        arguments: str = "",
+        command: Sequence[str] = AGENT,
+        **settings: Any,
     ) -> subprocess.Popen[bytes]:
         """Start an agent.
 
         Args:
             endpoint: Where its AWS is. Default: the emulated one, straight.
             arguments: Arguments of its stand-in engine. Default: none.
+            command: What to run. Default: the agent with the stand-in for its engine.
             settings: Settings that differ from the scene's.
         """
         with (self._scene.directory / f"agent-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                _AGENT,
+                command,
                 env={
                     **os.environ,
                     **self._scene.with_settings(**settings).to_environment(),

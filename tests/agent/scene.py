@@ -175,12 +175,17 @@ class Scene:
         return results
 
     def wait_for_dead_letter(self, *, seconds: float = 20.0) -> dict[str, Any]:
-        """Take one message from the dead letters."""
+        """Take one message from the dead letters, where there is but one."""
+        return self.wait_for_dead_letters(1, seconds=seconds)[0]
+
+    def wait_for_dead_letters(self, count: int, *, seconds: float = 20.0) -> list[dict[str, Any]]:
+        """Take messages from the dead letters until there are that many."""
+        letters: list[dict[str, Any]] = []
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for message in self._take(self.dead_letters, wait=2):
-                return message
-        raise AssertionError("no dead letter came")
+        while len(letters) < count:
+            assert time.monotonic() < deadline, f"{len(letters)} of {count} dead letters came"
+            letters += self._take(self.dead_letters, wait=2)
+        return letters
 
     def more_results(self) -> list[ResultMessage]:
         """Take what is on the result queue now."""

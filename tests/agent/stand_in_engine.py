@@ -3,14 +3,13 @@
 "sleep 2"   takes two seconds, in steps of 50 ms
 "count F 2" likewise; where it is cancelled, writes to the file F at which step it heard of that,
             and at which it stopped
-"hang"      never answers
-"die"       ends by SIGSEGV
-"die once F"  ends by SIGSEGV unless the file F exists, which it makes
 "refuse"    fails for good
-"break"     says that its device is broken, and takes its time to end
 "stall 2"   is nearly done at once, then takes two seconds more
 "random 2"  takes two seconds and draws differently each time
 "noise"     prints to standard output before it answers
+
+A word of `WAYS_TO_FAIL` is a way not to answer; "WORD once F" goes well if the file F exists, which
+it makes.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
@@ -43,23 +44,67 @@ def _read(reader: FrameReader) -> None:
     os._exit(0)
 
 
+def _signal_itself(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(3600)
+
+
+def _break_off(descriptor: int) -> NoReturn:
+    os.write(descriptor, struct.pack(">IQ", 2, 1_000_000) + b"{}" + bytes(1_000))
+    os._exit(1)
+
+
+def _babble(descriptor: int) -> None:
+    os.write(descriptor, b"\xffTraceback (most recent call last)")
+    time.sleep(3600)
+
+
+def _go_mute(descriptor: int) -> None:
+    os.close(descriptor)
+    time.sleep(3600)
+
+
+def _fail(writer: FrameWriter, identifier: int, code: str, detail: str, *, broken: bool) -> None:
+    answer = {"code": code, "detail": detail, "transient": True, "broken": broken}
+    writer.write({"id": identifier, "event": "failed", **answer})
+    if broken:
+        # It takes its time to end.
+        time.sleep(3600)
+
+
+WAYS_TO_FAIL: dict[str, Callable[[FrameWriter, int], None]] = {
+    "die": lambda *_: _signal_itself(signal.SIGSEGV),
+    "abort": lambda *_: _signal_itself(signal.SIGABRT),
+    # What the kernel does where there is no memory left.
+    "killed": lambda *_: _signal_itself(signal.SIGKILL),
+    "stop": lambda *_: _signal_itself(signal.SIGSTOP),
+    "exit": lambda *_: os._exit(1),
+    "hang": lambda *_: time.sleep(3600),
+    "break": lambda writer, identifier: _fail(
+        writer, identifier, "generation-failed", "CUDA error", broken=True
+    ),
+    "memory": lambda writer, identifier: _fail(
+        writer, identifier, "out-of-memory", "CUDA out of memory", broken=False
+    ),
+    "babble": lambda *_: _babble(int(sys.argv[-1])),
+    "break-off": lambda *_: _break_off(int(sys.argv[-1])),
+    "mute": lambda *_: _go_mute(int(sys.argv[-1])),
+}
+
+
 def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
     global _step
     identifier, words = header["id"], header["prompt"].split()
-    if words[0] == "hang":
-        time.sleep(3600)
-    if words[0] == "die" and not (len(words) == 3 and Path(words[2]).exists()):
+    way = WAYS_TO_FAIL.get(words[0])
+    if way is not None and not (len(words) == 3 and Path(words[2]).exists()):
         if len(words) == 3:
             Path(words[2]).touch()
-        os.kill(os.getpid(), signal.SIGSEGV)
+        way(writer, identifier)
+        return
     if words[0] == "refuse":
         answer = {"code": "unsupported-request", "detail": "no", "transient": False}
         writer.write({"id": identifier, "event": "failed", **answer})
         return
-    if words[0] == "break":
-        failure = {"code": "generation-failed", "detail": "CUDA error", "transient": True}
-        writer.write({"id": identifier, "event": "failed", **failure, "broken": True})
-        time.sleep(3600)
     if words[0] == "noise":
         print("noise from a library", flush=True)
         os.write(1, b"\0\0\0\1 more noise")

@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from cdk_stable_diffusion.contract import AgentEnvironment, TaskError
+from cdk_stable_diffusion.contract.environment import MOST_RETURNS
+from cdk_stable_diffusion.contract.keys import RETURNED_PREFIX
 from cdk_stable_diffusion.runtime_image.agent import model_source, service
 from cdk_stable_diffusion.runtime_image.agent.aws import Clients
 from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
@@ -30,7 +32,7 @@ from tests.agent.fake_engine import FakeEngine
 from tests.agent.scene import FILES, MODEL, Scene, wait_until
 
 Start = Callable[..., FakeEngine]
-QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5)
+QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5, away_seconds=0.5)
 
 
 @pytest.fixture
@@ -535,16 +537,44 @@ def test_a_task_whose_tries_were_all_interrupted_fails_without_another(
     scene: Scene, start: Start
 ) -> None:
     task = scene.send()
-    for _ in range(scene.environment.max_receive_count):
-        taken = scene.sqs.receive_message(QueueUrl=scene.queue, VisibilityTimeout=0)["Messages"]
-        assert len(taken) == 1
+    message_id = _receive_and_forget(scene)
+    key = RETURNED_PREFIX + message_id
+    scene.s3.put_object(Bucket=scene.output_bucket, Key=key, Body=b"0 last-began")
     engine = start()
     (result,) = scene.wait_for_results(1)
-    assert (result.task_id, result.status) == (task.task_id, "failed")
+    assert (result.task_id, result.status, result.attempt) == (task.task_id, "failed", 2)
     assert result.error == TaskError("generation-failed", "every try was interrupted")
     dead = scene.wait_for_dead_letter()
     assert dead["Body"] == task.to_json()
     assert not engine.generations
+
+
+def test_a_task_that_was_received_as_often_as_it_may_be_tried_and_never_begun_is_tried(
+    scene: Scene, start: Start
+) -> None:
+    scene.send()
+    _receive_and_forget(scene)
+    start()
+    (result,) = scene.wait_for_results(1)
+    assert (result.status, result.attempt) == ("succeeded", scene.environment.max_receive_count)
+
+
+def test_a_task_that_the_queue_would_give_up_next_is_given_up_with_a_result(
+    scene: Scene, start: Start
+) -> None:
+    scene.send()
+    _receive_and_forget(scene, scene.environment.max_receive_count + MOST_RETURNS)
+    engine = start()
+    (result,) = scene.wait_for_results(1)
+    assert result.error == TaskError("generation-failed", "every try was interrupted")
+    assert not engine.generations
+
+
+def _receive_and_forget(scene: Scene, times: int | None = None) -> str:
+    """Take a message as agents do that are killed at once; return its id."""
+    for _ in range(times or scene.environment.max_receive_count):
+        (taken,) = scene.sqs.receive_message(QueueUrl=scene.queue, VisibilityTimeout=0)["Messages"]
+    return str(taken["MessageId"])
 
 
 def test_an_agent_that_has_lost_a_loop_takes_nothing_more(

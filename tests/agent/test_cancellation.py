@@ -412,7 +412,7 @@ def test_what_was_noted_of_a_message_goes_with_it(scene: Scene) -> None:
         lease_seconds=20,
     )
     leases = Leases(queue, lease_seconds=20)
-    returns = Returns(queue, leases, scene.s3, scene.output_bucket)
+    returns = Returns(queue, leases, scene.s3, scene.output_bucket, max_tries=2)
     scene.send()
     for count in (1, 2, 3):
         message = queue.receive(scene.sqs)

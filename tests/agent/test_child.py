@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
         _draw("sleep 0.2", seeds=(4, 5)), timeout=5, on_step=lambda *step: steps.append(step)
     )
     assert [picture.seed for picture in drawing.pictures] == [4, 5]
-    assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.pictures)
+    assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.rasters)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert engine.health().model == "d"
 
@@ -105,6 +106,43 @@ def test_a_hang_past_the_deadline_kills_the_child(engine: ChildEngine) -> None:
     assert (caught.value.code, caught.value.transient) == ("deadline-exceeded", True)
     assert _gone(first)
     assert engine.wait_until_ready(20)
+
+
+def test_a_task_that_has_too_many_steps_for_its_time_is_stopped_for_good_and_keeps_the_child(
+    engine: ChildEngine,
+) -> None:
+    engine.load(MODEL, timeout=5)
+    first = engine.process_id
+    with pytest.raises(TaskFailure, match="steps done") as caught:
+        engine.generate(_draw("sleep 30"), timeout=0.5)
+    assert (caught.value.code, caught.value.transient) == ("deadline-exceeded", False)
+    assert (engine.process_id, engine.health().model) == (first, "d")
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_a_hang_after_some_steps_may_go_well_on_another_try(engine: ChildEngine) -> None:
+    with pytest.raises(TaskFailure) as caught:
+        engine.generate(_draw("stall 30"), timeout=0.5)
+    assert (caught.value.code, caught.value.transient) == ("deadline-exceeded", True)
+
+
+def test_a_child_that_cannot_be_killed_is_left_alone(
+    engine: ChildEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose driver hangs in the kernel."""
+    assert engine._child is not None
+    process = engine._child.process
+
+    def wait(timeout: float | None = None) -> int:
+        raise subprocess.TimeoutExpired("engine", timeout or 0.0)
+
+    monkeypatch.setattr(process, "wait", wait)
+    with pytest.raises(TaskFailure):
+        engine.generate(_draw("hang"), timeout=0.2)
+    assert engine.wait_until_ready(20)
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+    monkeypatch.undo()
+    process.wait(5)
 
 
 def test_a_refusal_is_final_and_keeps_the_child(engine: ChildEngine) -> None:

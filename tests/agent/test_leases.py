@@ -98,3 +98,14 @@ def test_only_one_decides_about_a_message(queue: FakeQueue, leases: Leases) -> N
     leases.release(message)
     assert ("release", "a") not in queue.calls
     assert leases.wait_until_empty(0)
+
+
+def test_what_is_on_its_way_back_keeps_an_agent_from_ending(
+    queue: FakeQueue, leases: Leases
+) -> None:
+    message = _message("a")
+    leases.hold(message)
+    with leases.letting_go():
+        assert leases.end(message)
+        assert not leases.wait_until_empty(0)
+    assert leases.wait_until_empty(0)

@@ -114,26 +114,14 @@ def test_a_second_signal_makes_it_quicker(scene: Scene, run: Run) -> None:
     assert scene.left() == (1, 0)
 
 
-def test_sigkill_ends_the_engine_too_and_the_task_runs_elsewhere(scene: Scene, run: Run) -> None:
-    agent = run(lease_seconds=5)
-    scene.send(prompt="sleep 2")
+def test_sigkill_ends_the_engine_too(scene: Scene, run: Run) -> None:
+    agent = run()
+    scene.send(prompt="sleep 20")
     wait_until(begun(scene), "the task is begun")
     engine = _engine_of(agent)
-    run(lease_seconds=5)
-    wait_until(ready(scene, 1), "the other agent is ready")
     agent.kill()
     agent.wait()
     wait_until(lambda: not _running(engine), "the engine has ended", seconds=2)
-    (result,) = scene.wait_for_results(1)
-    assert (result.status, result.attempt) == ("succeeded", 2)
-    wait_until(lambda: scene.left() == (0, 0), "the message is deleted")
-
-
-def test_a_crash_of_the_engine_costs_one_try(scene: Scene, run: Run) -> None:
-    run()
-    scene.send(prompt=f"die once {scene.directory / 'died'}")
-    (result,) = scene.wait_for_results(1)
-    assert (result.status, result.attempt) == ("succeeded", 2)
 
 
 def test_a_hang_past_the_deadline_fails_in_the_end(scene: Scene, run: Run) -> None:

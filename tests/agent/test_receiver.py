@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
@@ -40,7 +41,7 @@ class _Parts:
             AbortablePoll(clients.waiting_sqs),
             self.leases,
             self.shutdown,
-            Returns(queue, self.leases, clients.s3, scene.output_bucket).give_back,
+            Returns(queue, self.leases, clients.s3, scene.output_bucket, max_tries=2).give_back,
         )
         self.receiver.start()
 
@@ -122,3 +123,21 @@ def test_a_connection_that_the_service_closed_meanwhile_is_not_used_again(
         poll.client().receive_message(QueueUrl="http://queue")
         assert closed.wait(5)
         poll.client().receive_message(QueueUrl="http://queue")
+
+
+def test_a_poll_that_is_cut_before_it_has_a_connection_asks_for_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = scene.clients()
+    poll = AbortablePoll(clients.waiting_sqs)
+    connect = http.client.HTTPConnection.connect
+
+    def connect_late(connection: http.client.HTTPConnection) -> None:
+        poll.abort()
+        connect(connection)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", connect_late)
+    scene.send()
+    with pytest.raises(ConnectionAbortedError):
+        poll.client().receive_message(QueueUrl=scene.queue)
+    assert scene.left() == (1, 0)

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff, Retrier
 from cdk_stable_diffusion.runtime_image.agent.shutdown import Shutdown
@@ -46,6 +47,29 @@ def test_what_is_final_is_not_tried_again() -> None:
     action = _Flaky(1)
     with pytest.raises(ConnectionError):
         _retrier().call("it", action, final=(ConnectionError,))
+    assert action.calls == 1
+
+
+def test_it_waits_longer_where_aws_is_away() -> None:
+    backoff = Backoff(
+        first_seconds=0.01, longest_seconds=0.02, total_seconds=0.1, away_seconds=30.0
+    )
+    began = time.monotonic()
+
+    def action() -> str:
+        if time.monotonic() - began < 0.4:
+            raise EndpointConnectionError(endpoint_url="https://s3")
+        return "done"
+
+    assert Retrier(Shutdown(), backoff).call("it", action) == "done"
+
+
+def test_a_request_to_stop_ends_the_tries_of_what_has_not_begun() -> None:
+    shutdown = Shutdown()
+    shutdown.request(30)
+    action = _Flaky(10_000_000)
+    with pytest.raises(ConnectionError):
+        _retrier(shutdown).call("it", action, begun=False)
     assert action.calls == 1
 
 

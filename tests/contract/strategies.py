@@ -26,9 +26,10 @@ from cdk_stable_diffusion.contract import (
     Timings,
     limits,
 )
+from cdk_stable_diffusion.contract.engines import DIFFUSERS, ENGINES
 from cdk_stable_diffusion.contract.model_kind import MODEL_KINDS
 from cdk_stable_diffusion.contract.progress import PROGRESS_STATUSES
-from cdk_stable_diffusion.contract.result import ERROR_CODES, STATUSES
+from cdk_stable_diffusion.contract.result import CONTENT_TYPES, ERROR_CODES, STATUSES
 from cdk_stable_diffusion.contract.task import OUTPUT_FORMATS, SCHEDULERS
 
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -174,9 +175,9 @@ result_messages = st.builds(
             ImageOutput,
             bucket=st.just("pictures"),
             key=st.text(characters, min_size=1, max_size=20),
-            content_type=st.sampled_from([f"image/{name}" for name in OUTPUT_FORMATS]),
-            width=sides,
-            height=sides,
+            content_type=st.sampled_from(CONTENT_TYPES),
+            width=or_none(sides),
+            height=or_none(sides),
             size_bytes=st.integers(1, 10**9),
             sha256=hashes,
             seed=seeds,
@@ -186,8 +187,8 @@ result_messages = st.builds(
     parameters=or_none(
         st.builds(
             Parameters,
-            width=sides,
-            height=sides,
+            width=or_none(sides),
+            height=or_none(sides),
             steps=or_none(steps),
             guidance_scale=or_none(guidance),
             seed=seeds,
@@ -268,6 +269,8 @@ handler_environments = st.builds(
 def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
     """An agent's settings: a static runtime names models, a dynamic one does not."""
     models = tuple(draw(st.lists(model_names, max_size=3)))
+    engine = draw(st.sampled_from(ENGINES))
+    is_own = engine == DIFFUSERS
     return AgentEnvironment(
         queue_url=draw(texts),
         dead_letter_queue_url=draw(texts),
@@ -289,4 +292,7 @@ def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
         input_hosts=tuple(draw(st.lists(st.just("images.example.org"), max_size=1))),
         max_input_bytes=draw(st.integers(1, 10**9)),
         max_input_pixels=draw(st.integers(1, 10**9)),
+        engine=engine,
+        engine_url="" if is_own else f"http://127.0.0.1:{draw(st.integers(1, 65_535))}",
+        engine_directory="" if is_own else draw(texts),
     )

@@ -9,6 +9,8 @@ import pytest
 
 from tests.end_to_end.running import LEASE_SECONDS, Service, Up, end
 
+SYNTHESISED_BEFORE = Path(__file__).with_name("synthesised_before.py")
+
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -24,13 +26,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def start_up(tmp_path: Path) -> Iterator[Callable[[], Up]]:
-    """Start services of a test's own, which are ended with it."""
+def start_up(tmp_path: Path, service: Service) -> Iterator[Callable[..., Up]]:
+    """Start services of a test's own, which are ended with it.
+
+    They deploy what was synthesised for `service`, unless they are told to synthesise.
+    """
     with (tmp_path / "errors").open("wb") as errors:
         started: list[Up] = []
 
-        def start() -> Up:
-            started.append(Up(["--port", "0"], tmp_path, errors))
+        def start(*, synthesise: bool = False) -> Up:
+            app = [] if synthesise else ["--app", str(SYNTHESISED_BEFORE)]
+            assembly = {"ASSEMBLY": str(service.directory / "cdk.out")}
+            started.append(Up(["--port", "0", *app], tmp_path, errors, assembly))
             return started[-1]
 
         yield start

@@ -52,10 +52,16 @@ def processes_of(mark: str) -> dict[int, str]:
 class Up:
     """`sd-local up` as a process."""
 
-    def __init__(self, arguments: Sequence[str], cache: Path, errors: IO[bytes]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        cache: Path,
+        errors: IO[bytes],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it; `details` waits until it is up."""
         self.cache = cache
-        self.environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        self.environment = {**os.environ, **(environment or {}), "XDG_CACHE_HOME": str(cache)}
         self.mark = f"XDG_CACHE_HOME={cache}"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cdk_stable_diffusion.local.cli", "up", *arguments],
@@ -81,6 +87,12 @@ class Up:
         """Return what it said on standard error."""
         return Path(self._errors.name).read_text()
 
+    @property
+    def directory(self) -> Path:
+        """The folder of its assembly and of its agents' logs."""
+        line = next(line for line in self.said().splitlines() if "agents, logs in" in line)
+        return Path(line.rpartition(" ")[2]).parent
+
 
 class Service:
     """The running service, as a client and a backend see it."""
@@ -89,6 +101,7 @@ class Service:
         """Look at a service that is coming up."""
         self.up = up
         self.details: Mapping[str, Any] = up.details
+        self.directory = up.directory
         self.client = Client.of(self.details)
         self.access: AwsAccess = self.client.access
         self._sqs = self.access.client("sqs")
@@ -140,13 +153,8 @@ class Service:
 
     def log(self, runtime: str) -> list[dict[str, Any]]:
         """Return what the agents of a runtime have logged."""
-        folder = next(
-            line.rpartition(" ")[2]
-            for line in self.up.said().splitlines()
-            if "agents, logs in" in line
-        )
         entries = []
-        for file in sorted(Path(folder).glob(f"{runtime}-[0-9]*.log")):
+        for file in sorted((self.directory / "logs").glob(f"{runtime}-[0-9]*.log")):
             for line in file.read_text().splitlines():
                 try:
                     entries.append(json.loads(line))

@@ -152,25 +152,35 @@ def test_pictures_go_in_and_come_out(service: Service) -> None:
     tasks: dict[str, dict[str, Any]] = {
         "image-to-image": {"prompt": prompt, "image": _data_url(scene), "strength": 0.9},
         "inpainting": {"prompt": prompt, "image": stored, "mask": _data_url(mask)},
-        "upscale": {"image": stored, "scale": 2},
+        "upscale": {"image": stored, "scale": 4},
     }
     sent = {
         service.client.submit({"model": model, "task_type": kind, **task}).task_id: kind
         for model, (kind, task) in zip([*RUNTIMES, "tiny-shapes"], tasks.items(), strict=True)
     }
-    made = {}
-    for task_id, (result,) in service.results(list(sent)).items():
-        assert (result.status, result.task_type) == ("succeeded", sent[task_id]), result.error
-        made[sent[task_id]] = Image.open(io.BytesIO(service.picture(result))).convert("RGB")
+    made, parameters = {}, {}
+    for task_id, found in service.results(list(sent)).items():
+        kind, (result,) = sent[task_id], found
+        assert (result.status, result.task_type) == ("succeeded", kind), result.error
+        assert result.parameters is not None
+        made[kind] = Image.open(io.BytesIO(service.picture(result)))
+        assert made[kind].size == (result.images[0].width, result.images[0].height)
+        parameters[kind] = result.parameters
 
     red, _, blue = made["image-to-image"].crop((28, 28, 36, 36)).resize((1, 1)).tobytes()
     assert blue > red
+    assert parameters["image-to-image"].strength == 0.9
     # Its own pixels where the mask is black, and others where it is white.
     left, right = (0, 0, 32, 64), (34, 0, 64, 64)
     assert made["inpainting"].crop(left).tobytes() == scene.crop(left).tobytes()
     assert made["inpainting"].crop(right).tobytes() != scene.crop(right).tobytes()
-    assert made["upscale"].size == (128, 128)
-    assert made["upscale"].getpixel((64, 64)) == (230, 30, 30)
+    assert parameters["inpainting"].strength == 1.0
+    larger = made["upscale"]
+    assert larger.size == (256, 256)
+    assert larger.getpixel((128, 128)) == (230, 30, 30)
+    assert (parameters["upscale"].steps, parameters["upscale"].scale) == (None, 4)
+    assert "Steps" not in larger.info["parameters"]
+    assert json.loads(larger.info["cdk-stable-diffusion"])["scale"] == 4
 
 
 def test_a_host_that_no_runtime_names_is_refused_at_once(service: Service) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-import subprocess
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,10 @@ from PIL import Image, ImageDraw, ImageOps
 import cdk_stable_diffusion
 from cdk_stable_diffusion.contract import SCHEDULERS
 from cdk_stable_diffusion.contract.limits import MAX_INPUT_PIXELS
-from cdk_stable_diffusion.runtime_image.agent.child import ENGINE_COMMAND
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.input_pictures import decode_mask, decode_picture
+from cdk_stable_diffusion.runtime_image.engine.server import Server
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
 pytestmark = pytest.mark.filterwarnings(
@@ -466,59 +464,48 @@ def test_the_second_header_of_a_file_counts_if_the_decoder_believes_it() -> None
         decode_picture(good[:33] + bomb + good[33:], "image", max_pixels=MAX_INPUT_PIXELS)
 
 
-@pytest.fixture
-def engine() -> Iterator[tuple[FrameReader, FrameWriter]]:
-    """Start the engine's process, and speak with it frame by frame."""
-    from_test, to_engine = os.pipe()
-    from_engine, to_test = os.pipe()
-    process = subprocess.Popen(
-        [*ENGINE_COMMAND, str(from_test), str(to_test)], pass_fds=(from_test, to_test)
-    )
-    os.close(from_test)
-    os.close(to_test)
-    reader, writer = FrameReader(from_engine), FrameWriter(to_engine)
-    yield reader, writer
-    writer.close()
-    assert process.wait(10) == 0
-    reader.close()
+def test_files_come_to_the_engine_behind_the_command() -> None:
+    orders: list[Order] = []
 
+    class Recording:
+        device = "cpu"
 
-def test_files_come_to_the_engine_behind_the_command(
-    engine: tuple[FrameReader, FrameWriter], tiny: Diffusion
-) -> None:
-    reader, writer = engine
+        def load(self, directory: Path) -> None:
+            raise AssertionError("is never asked")
+
+        def draw(self, order: Order, *_: object) -> tuple[list[Picture], dict[str, Any]]:
+            orders.append(order)
+            return [], {}
+
+    commands, answers = os.pipe(), os.pipe()
+    reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])
+    server, events = Server(reader, writer), FrameReader(answers[0])
     command: dict[str, Any] = {
         "command": "generate",
         "prompt": BLUE_ON_WHITE,
         "negative_prompt": "",
         "seeds": [1],
-        "steps": 8,
-        "guidance_scale": 3.0,
-        **dict.fromkeys(("width", "height", "scheduler")),
+        **dict.fromkeys(("width", "height", "steps", "guidance_scale", "scheduler")),
     }
-    image, mask = _file(_scene()), _file(_right_half())
-    inputs = {"image": len(image), "mask": len(mask)}
-    inpaint = {**command, "task_type": "inpainting", "inputs": inputs, "strength": None}
-    writer.write({"id": 1, "command": "load", "directory": str(TINY_SHAPES), "digest": "d"})
-    writer.write({**inpaint, "id": 2}, image + mask)
-    writer.write({**inpaint, "id": 3}, image + mask[:-1])
-    writer.write({**inpaint, "id": 4, "max_input_pixels": 4_000}, image + mask)
-    writer.write({**command, "id": 5})
-    pixels: dict[int, bytes] = {}
-    ends: dict[int, dict[str, Any]] = {}
-    while 5 not in ends:
-        frame = reader.read()
-        assert frame is not None
-        if frame.header["event"] == "picture":
-            pixels[frame.header["id"]] = frame.payload
-        elif frame.header["event"] in ("done", "failed"):
-            ends[frame.header["id"]] = frame.header
-    assert pixels.keys() == {2, 5}
-    drawn = numpy.frombuffer(pixels[2], "uint8").reshape(64, 64, 3)
-    assert (drawn[:, :32] == numpy.asarray(_scene())[:, :32]).all()
-    assert ends[2]["parameters"]["strength"] == 1.0
-    assert (ends[3]["event"], ends[3]["detail"]) == (
-        "failed",
-        "the command's files are not as it says",
-    )
-    assert (ends[4]["code"], ends[4]["transient"]) == ("input-invalid", False)
+    inputs = {"image": 5, "mask": 4}
+    inpaint = {**command, "task_type": "inpainting", "inputs": inputs, "max_input_pixels": 7}
+
+    def told(identifier: int, header: dict[str, Any], payload: bytes) -> str:
+        server._do({**header, "id": identifier}, Recording(), payload)
+        frame = events.read()
+        assert frame is not None and frame.header["id"] == identifier
+        return str(frame.header.get("detail", frame.header["event"]))
+
+    assert told(1, inpaint, b"IMAGEMASK") == "done"
+    for payload in (b"IMAGEMAS", b"IMAGEMASKS", b""):
+        assert told(2, inpaint, payload) == "the command's files are not as it says"
+    assert told(3, command, b"x") == "the command's files are not as it says"
+    unknown = {**inpaint, "inputs": {"prompt": 9}}
+    assert told(4, unknown, b"IMAGEMASK") == "the command holds a file without a use"
+    assert told(5, command, b"") == "done"
+    with_files, without = orders
+    assert (with_files.image, with_files.mask) == (b"IMAGE", b"MASK")
+    assert (with_files.task_type, with_files.max_input_pixels) == ("inpainting", 7)
+    assert (without.image, without.mask, without.task_type) == (None, None, "text-to-image")
+    for descriptor in (*commands, *answers):
+        os.close(descriptor)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy
 import pytest
-from PIL import Image, PngImagePlugin
 
-import cdk_stable_diffusion
 from cdk_stable_diffusion.runtime_image.agent import service
-from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
 from cdk_stable_diffusion.runtime_image.agent.engine import Engine
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
@@ -24,7 +17,6 @@ from tests.agent.fake_engine import FakeEngine
 from tests.agent.scene import Aws, Scene
 from tests.inputs.files import data_url, picture, png_that_says
 
-TINY_SHAPES = Path(cdk_stable_diffusion.__file__).parent / "local" / "models" / "tiny-shapes"
 QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5)
 Start = Callable[[Engine], None]
 
@@ -116,46 +108,3 @@ def test_a_prompt_is_never_fetched(scene: Scene, start: Start) -> None:
     for generation in engine.generations:
         assert generation.inputs == {}
         assert generation.prompt == generation.negative_prompt
-
-
-def _read(scene: Scene, result: Any) -> Image.Image:
-    (image,) = result.images
-    opened = Image.open(io.BytesIO(scene.read(image.key)))
-    assert opened.size == (image.width, image.height)
-    return opened
-
-
-def test_the_carried_model_works_on_pictures_that_it_drew(scene: Scene, start: Start) -> None:
-    scene.publish_directory("tiny-shapes", TINY_SHAPES)
-    start(ChildEngine())
-    scene.send(model="tiny-shapes", prompt="a large red circle on a white background", seed=1)
-    (drawn,) = scene.wait_for_results(1, seconds=120)
-    own = _read(scene, drawn)
-    first = f"s3://{scene.output_bucket}/{drawn.images[0].key}"
-
-    mask = Image.new("L", (64, 64))
-    mask.paste(255, (32, 0, 64, 64))
-    file = io.BytesIO()
-    mask.save(file, "PNG")
-    scene.send(
-        model="tiny-shapes",
-        task_type="inpainting",
-        prompt="a large blue circle on a white background",
-        image=first,
-        mask=data_url(file.getvalue()),
-    )
-    (result,) = scene.wait_for_results(1, seconds=60)
-    changed = numpy.asarray(_read(scene, result), "int16") - numpy.asarray(own, "int16")
-    assert not changed[:, :32].any()
-    assert numpy.abs(changed[:, 34:]).mean() > 10
-    assert result.parameters is not None and result.parameters.strength == 1.0
-
-    scene.send(model="tiny-shapes", prompt=None, task_type="upscale", image=first, scale=4)
-    (result,) = scene.wait_for_results(1, seconds=60)
-    larger = _read(scene, result)
-    assert larger.size == (256, 256)
-    assert isinstance(larger, PngImagePlugin.PngImageFile)
-    assert "Steps" not in larger.text["parameters"]
-    assert json.loads(larger.text["cdk-stable-diffusion"])["scale"] == 4
-    assert result.parameters is not None
-    assert (result.parameters.steps, result.parameters.scale) == (None, 4)

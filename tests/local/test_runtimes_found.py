@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cdk_stable_diffusion.contract import AgentEnvironment
 from cdk_stable_diffusion.local.errors import LocalError
-from cdk_stable_diffusion.local.runtimes import find_runtimes
+from cdk_stable_diffusion.local.runtimes import Runtime, check_engines, find_runtimes
 
 SETTINGS = AgentEnvironment(
     queue_url="http://127.0.0.1/q",
@@ -74,3 +75,28 @@ def test_an_app_without_a_runtime_is_told_so() -> None:
 def test_a_deployment_that_cannot_be_read_is_named() -> None:
     with pytest.raises(LocalError, match=r"Deployment tiny: .*SD_MODELS"):
         find_runtimes([[deployment({**SETTINGS.to_environment(), "SD_MODELS": "x"})]])
+
+
+def runtime(name: str, engine: str) -> Runtime:
+    return Runtime(settings=replace(SETTINGS, runtime_name=name, engine=engine))
+
+
+GIVEN = {"SD_ENGINE_URL": "http://127.0.0.1:8188", "SD_ENGINE_DIRECTORY": "/tmp/comfy"}
+
+
+def test_an_engine_of_another_container_must_run_already() -> None:
+    runtimes = [runtime("own", "diffusers"), runtime("flow", "comfyui")]
+    with pytest.raises(LocalError, match=r"flow \(comfyui\)") as caught:
+        check_engines(runtimes, {}, workers=1)
+    assert "--set SD_ENGINE_URL=... --set SD_ENGINE_DIRECTORY=..." in str(caught.value)
+    check_engines(runtimes, GIVEN, workers=1)
+    check_engines(runtimes[:1], {}, workers=8)
+    # Or the agent's own draws instead.
+    check_engines(runtimes, {"SD_ENGINE": "diffusers"}, workers=2)
+
+
+@pytest.mark.parametrize(("runtimes", "workers"), [(1, 2), (2, 1)])
+def test_such_an_engine_draws_for_one_agent(runtimes: int, workers: int) -> None:
+    found = [runtime(f"flow{number}", "comfyui") for number in range(runtimes)]
+    with pytest.raises(LocalError, match="there would be 2"):
+        check_engines(found, GIVEN, workers=workers)

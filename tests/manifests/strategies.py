@@ -14,8 +14,10 @@ from cdk_stable_diffusion.runtime import (
     DisruptionBudget,
     DisruptionReason,
     DisruptionWindow,
+    Engine,
     GpuNodes,
     ImageStart,
+    RuntimeImage,
     Scaling,
 )
 from cdk_stable_diffusion.runtime.disk import DiskUse
@@ -33,6 +35,16 @@ DISK_USES = st.builds(
     DiskUse,
     model_cache_gibibytes=st.integers(1, 1_000),
     image_models_gibibytes=st.integers(0, 100),
+    has_engine=st.booleans(),
+)
+
+_ENGINE_IMAGE = RuntimeImage.from_registry("registry.example/engine@sha256:" + "e" * 64)
+ENGINES = st.sampled_from(
+    [
+        Engine.diffusers(),
+        Engine.sdwebui(image=_ENGINE_IMAGE),
+        Engine.comfyui(image=_ENGINE_IMAGE, command=["python", "main.py"], environment={"A": "b"}),
+    ]
 )
 
 _WINDOWS = st.builds(
@@ -124,4 +136,5 @@ def runtimes(draw: st.DrawFn) -> dict[str, Any]:
         "priority": draw(PRIORITIES),
         "longest_task": Duration.seconds(draw(st.integers(MIN_TASK_SECONDS, 480))),
         "model_cache_gibibytes": draw(st.integers(1, 100)),
+        "engine": draw(ENGINES),
     }

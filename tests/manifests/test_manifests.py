@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from cdk_stable_diffusion.cluster import Compute, Priority
 from cdk_stable_diffusion.cluster.manifest import namespace
 from cdk_stable_diffusion.contract.names import is_runtime_name
-from cdk_stable_diffusion.runtime import GpuNodes, Scaling
+from cdk_stable_diffusion.runtime import Engine, GpuNodes, Scaling
 from cdk_stable_diffusion.runtime.disk import DiskUse
+from cdk_stable_diffusion.runtime.engine_container import EngineContainer
 from cdk_stable_diffusion.runtime.node_class import node_class
 from cdk_stable_diffusion.runtime.node_pool import node_pool
 from cdk_stable_diffusion.runtime.timing import Timing
@@ -20,6 +21,7 @@ from tests.manifests.compose import quickstart
 from tests.manifests.strategies import (
     COMPUTES,
     DISK_USES,
+    ENGINES,
     NAMES,
     PRIORITIES,
     TIMINGS,
@@ -94,6 +96,7 @@ def test_nodes_are_valid(
     environment=st.dictionaries(
         st.from_regex(r"SD_[A-Z_]{1,20}", fullmatch=True), st.text(max_size=50), max_size=5
     ),
+    engine=ENGINES,
 )
 def test_workload_is_valid(
     name: str,
@@ -102,6 +105,7 @@ def test_workload_is_valid(
     priority: Priority,
     use: DiskUse,
     environment: dict[str, str],
+    engine: Engine,
 ) -> None:
     workload = Workload(name=name, namespace="stable-diffusion")
     made: list[dict[str, Any]] = [
@@ -115,6 +119,11 @@ def test_workload_is_valid(
             priority=priority,
             grace_seconds=timing.pod_grace_seconds,
             use=use,
+            engine=(
+                None
+                if engine.image is None
+                else EngineContainer(engine=engine, image=str(engine.image.uri))
+            ),
         ),
         workload.scaled_object(
             scaling=scaling,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
+from .engines import DIFFUSERS, ENGINES, is_engine_url
 from .limits import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
 from .names import is_host_name, is_model_name, is_runtime_name
 from .routing import RUNTIME_CLASSES, STATIC, RouteTable
@@ -125,6 +126,9 @@ class AgentEnvironment(_Environment):
         input_hosts: HTTPS hosts that input images may come from, each by its exact name.
         max_input_bytes: Most bytes of an input image.
         max_input_pixels: Most pixels of an input image.
+        engine: What makes the pictures; one of `contract.engines.ENGINES`.
+        engine_url: Where an engine in another container listens.
+        engine_directory: Directory that is shared with such an engine.
     """
 
     queue_url: str
@@ -149,6 +153,9 @@ class AgentEnvironment(_Environment):
     input_hosts: tuple[str, ...] = ()
     max_input_bytes: int = MAX_INPUT_BYTES
     max_input_pixels: int = MAX_INPUT_PIXELS
+    engine: str = DIFFUSERS
+    engine_url: str = ""
+    engine_directory: str = ""
 
     def _faults(self) -> list[str]:
         checks = (
@@ -179,6 +186,17 @@ class AgentEnvironment(_Environment):
             ),
             (self.max_input_bytes >= 1, "max_input_bytes", "must be at least 1"),
             (self.max_input_pixels >= 1, "max_input_pixels", "must be at least 1"),
+            (self.engine in ENGINES, "engine", f"must be one of {', '.join(ENGINES)}"),
+            (
+                self.engine == DIFFUSERS or is_engine_url(self.engine_url),
+                "engine_url",
+                "must be http://127.0.0.1:PORT of the engine",
+            ),
+            (
+                self.engine == DIFFUSERS or bool(self.engine_directory),
+                "engine_directory",
+                "must name the directory that is shared with the engine",
+            ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 

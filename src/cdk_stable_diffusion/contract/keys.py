@@ -24,7 +24,7 @@ def task_prefix(output_prefix: str, task_id: str) -> str:
 
 
 def image_key(output_prefix: str, task_id: str, index: int, output_format: str) -> str:
-    """Return the key of a task's picture."""
+    """Return the key of a task's picture or video, by the second part of its media type."""
     extension = "jpg" if output_format == "jpeg" else output_format
     return f"{task_prefix(output_prefix, task_id)}{index:02d}.{extension}"
 

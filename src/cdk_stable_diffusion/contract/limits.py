@@ -64,5 +64,17 @@ MAX_EMBEDDINGS = 8
 MIN_CONTROL_SCALE = 0.0
 MAX_CONTROL_SCALE = 2.0
 
+MAX_OUTPUT_FILES = 64
+"""Most files that one task may bring."""
+
+MAX_OUTPUT_BYTES = 256 * 1024 * 1024
+"""Most bytes of all files that one task brings from an engine which makes files."""
+
+MAX_OUTPUT_PIXELS = 2**26
+"""Most pixels of a picture from an engine which makes files."""
+
+MAX_WORKFLOW_BYTES = 1024 * 1024
+MAX_WORKFLOW_NODES = 1_000
+
 MAX_ERROR_DETAIL_CHARACTERS = 2_000
 """Longest explanation in a failed result; longer ones are cut."""

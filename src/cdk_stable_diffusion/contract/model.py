@@ -22,9 +22,12 @@ from .model_kind import MODEL_KINDS, PIPELINE, kind_of_directory
 from .result import SHA256_FIELD
 from .task import MODEL_DECIDES, MODEL_FIELD, PICTURE_DECIDES, TASK_FIELDS
 from .version import CONTRACT_VERSION
+from .workflow import WORKFLOW_NAME, InvalidWorkflow, Workflow
 
 DEFAULTS_NAME = "generation_defaults.json"
 """File in a model's directory that holds its generation defaults."""
+
+NO_MODEL = f"no model_index.json, no {WORKFLOW_NAME} and no single .safetensors file: not a model"
 
 _CODE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth", ".py", ".so")
 
@@ -174,15 +177,16 @@ class ModelManifest:
         """Make the manifest of a model's directory.
 
         Args:
-            directory: A directory as diffusers' ``save_pretrained`` writes it, with an optional
+            directory: A directory as diffusers' ``save_pretrained`` writes it, one with a single
+                checkpoint, or one with a ComfyUI workflow, in each an optional
                 ``generation_defaults.json``; or, for what is added to a model, a directory with
-                one ``.safetensors`` file in it, or that file alone.
+                one ``.safetensors`` file in it. Such a file may also be given alone.
             name: The model's name.
 
         Raises:
-            InvalidModel: If the directory is neither a pipeline's nor holds anything that is added
-                to one, a file has a name that the manifest cannot hold, the model's name is not
-                allowed, or the defaults are wrong.
+            InvalidModel: If there is neither a model nor anything that is added to one, a file has
+                a name that the manifest cannot hold, the model's name is not allowed, or the
+                defaults are wrong.
         """
         paths, defaults = check_directory(directory, name)
         root = root_of(directory)
@@ -223,10 +227,7 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     paths = sorted(path for path in found if path.is_file() and path != manifest)
     names = [path.relative_to(root).as_posix() for path in paths]
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
-    try:
-        kind_of_directory(root, names)
-    except ValueError as error:
-        faults.append(Fault("", str(error)))
+    faults += [Fault("", fault) for fault in _kind_faults(root, names)]
     faults += [
         Fault("/files", f"{each!r} must be a path of plain names")
         for each in names
@@ -234,11 +235,38 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     ]
     if faults:
         raise InvalidModel("model directory", faults)
+    if WORKFLOW_NAME in names:
+        try:
+            Workflow.read(root)
+        except InvalidWorkflow as error:
+            raise InvalidModel("model directory", error.faults) from None
     defaults = GenerationDefaults()
     if DEFAULTS_NAME in names:
         text = (root / DEFAULTS_NAME).read_text("utf-8")
         defaults = GenerationDefaults(**_checked(text, DEFAULTS_NAME, DEFAULT_FIELDS))
     return paths, defaults
+
+
+def is_model(paths: Iterable[str]) -> bool:
+    """Tell whether files make a model: a pipeline, a checkpoint alone, or a ComfyUI workflow.
+
+    Args:
+        paths: Paths inside the model's directory.
+    """
+    top = [path for path in paths if "/" not in path]
+    checkpoints = [path for path in top if path.endswith(".safetensors")]
+    return "model_index.json" in top or WORKFLOW_NAME in top or len(checkpoints) == 1
+
+
+def _kind_faults(root: Path, names: list[str]) -> list[str]:
+    """Say why files are neither a model nor anything that is added to one."""
+    if not is_model(names):
+        return [f"{root} has {NO_MODEL}"]
+    try:
+        kind_of_directory(root, names)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def code_faults(paths: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .safetensors_header import tensor_shapes
+from .workflow import WORKFLOW_NAME
 
 PIPELINE = "pipeline"
 LORA = "lora"
@@ -47,8 +48,8 @@ def weights_path(paths: Sequence[str]) -> str | None:
     Args:
         paths: Paths inside its directory.
     """
-    weights = [path for path in paths if path.lower().endswith(".safetensors")]
-    return weights[0] if len(weights) == 1 and "/" not in weights[0] else None
+    weights = [path for path in paths if "/" not in path and path.lower().endswith(".safetensors")]
+    return weights[0] if len(weights) == 1 else None
 
 
 def kind_of_directory(directory: Path, paths: Sequence[str]) -> str:
@@ -64,29 +65,24 @@ def kind_of_directory(directory: Path, paths: Sequence[str]) -> str:
     Raises:
         ValueError: If it is none of these.
     """
-    if "model_index.json" in paths:
+    if "model_index.json" in paths or WORKFLOW_NAME in paths:
         return PIPELINE
     path = weights_path(paths)
     if path is None:
         raise ValueError(
             f"{directory} has no model_index.json: not a pipeline; nor is there one .safetensors "
-            "file with something to add to a model"
+            "file, which could be a checkpoint or something to add to a model"
         )
     try:
         shapes = tensor_shapes(directory / path)
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
     kind = kind_of_tensors(shapes)
-    if kind == PIPELINE:
-        raise ValueError(
-            f"{directory} has no model_index.json: not a pipeline, but {path} is a whole model in "
-            "one file"
-        )
+    if kind is None and is_kin_of_lora(shapes):
+        raise ValueError(f"{path} is a LoHa, LoKr or OFT: of its kin only LoRA is taken")
     if kind is None:
-        raise ValueError(
-            f"{directory} has no model_index.json: not a pipeline; and what {path} holds is "
-            f"neither {', nor '.join(KIND_IN_WORDS[each] for each in MODEL_KINDS[1:])}"
-        )
+        # Which checkpoints there are is for the engine to know.
+        return PIPELINE
     if kind == VAE and _AUTOENCODER_CONFIG not in paths and not is_vae_of_checkpoint(shapes):
         raise ValueError(
             f"{path} is an autoencoder in diffusers' form, and {_AUTOENCODER_CONFIG} is not beside "
@@ -109,7 +105,7 @@ def kind_of_tensors(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     # Before LoRA: the only tensor of an embedding may have any name at all.
     if _is_embedding(shapes):
         return TEXTUAL_INVERSION
-    if any(_KIN_OF_LORA.search(name) for name in shapes):
+    if is_kin_of_lora(shapes):
         return None
     if any(_LORA_PART in name for name in shapes):
         return LORA
@@ -117,6 +113,15 @@ def kind_of_tensors(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     if all(any(name.startswith(part) for name in plain) for part in _AUTOENCODER_PARTS):
         return VAE
     return None
+
+
+def is_kin_of_lora(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether the tensors are those of an adapter that is no LoRA.
+
+    Args:
+        shapes: The shape of each tensor, by its name.
+    """
+    return any(_KIN_OF_LORA.search(name) for name in shapes)
 
 
 def is_vae_of_checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -40,7 +40,7 @@ PROGRESS_FIELDS: tuple[Field, ...] = (
     Moment("updated_at", "When the agent said so, or the cancellation was asked for."),
     replace(MODEL_FIELD, required=False),
     replace(RUNTIME_FIELD, required=False),
-    Integer("attempt", "How often the task had been taken from its queue.", minimum=1),
+    Integer("attempt", "Which try this is.", minimum=1),
     Moment("started_at", "When the agent began the task."),
     Integer("step", "Denoising steps that are done; 0 while the model loads."),
     Integer("steps", "Denoising steps in all, once the first is done."),

@@ -37,6 +37,9 @@ CANCELLED = "cancelled"
 
 STATUSES = ("succeeded", "failed", CANCELLED)
 
+CONTENT_TYPES = (*(f"image/{name}" for name in OUTPUT_FORMATS), "image/gif", "video/mp4")
+"""Media types of results: what a request can ask for, and what moves."""
+
 ERROR_CODES = (
     "invalid-message",
     "model-not-found",
@@ -66,6 +69,8 @@ SHA256_FIELD = Text(
     pattern_says="64 hexadecimal digits",
 )
 
+_NOT_KNOWN = " Null where it is not known, as of a video."
+
 IMAGE_FIELDS: tuple[Field, ...] = (
     Text("bucket", "Bucket of the picture.", required=True, min_length=3, max_length=63),
     Text("key", "Key of the picture.", required=True, min_length=1, max_length=1024),
@@ -73,22 +78,18 @@ IMAGE_FIELDS: tuple[Field, ...] = (
         "content_type",
         "Media type.",
         required=True,
-        choices=tuple(f"image/{name}" for name in OUTPUT_FORMATS),
+        choices=CONTENT_TYPES,
     ),
-    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
-    Integer(
-        "height", "Height in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE
-    ),
+    Integer("width", f"Width in pixels.{_NOT_KNOWN}", minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
+    Integer("height", f"Height in pixels.{_NOT_KNOWN}", minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
     Integer("size_bytes", "Size of the file.", required=True, minimum=1),
     SHA256_FIELD,
     Integer("seed", "Seed of the picture.", required=True, maximum=limits.MAX_SEED),
 )
 
 PARAMETER_FIELDS: tuple[Field, ...] = (
-    Integer("width", "Width in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
-    Integer(
-        "height", "Height in pixels.", required=True, minimum=1, maximum=limits.MAX_OUTPUT_SIDE
-    ),
+    Integer("width", f"Width in pixels.{_NOT_KNOWN}", minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
+    Integer("height", f"Height in pixels.{_NOT_KNOWN}", minimum=1, maximum=limits.MAX_OUTPUT_SIDE),
     Integer(
         "steps",
         "Denoising steps; null where nothing was drawn.",
@@ -157,7 +158,7 @@ RESULT_FIELDS: tuple[Field, ...] = (
     Choice("task_type", "What was asked for.", required=True, choices=TASK_TYPES),
     ObjectField(
         "images",
-        "The pictures, in order; empty unless the task succeeded.",
+        "The pictures, in order; empty unless the task succeeded. A workflow may make videos, too.",
         required=True,
         fields=IMAGE_FIELDS,
         many=True,
@@ -168,7 +169,10 @@ RESULT_FIELDS: tuple[Field, ...] = (
     ObjectField("error", "Why the task failed; null if it did not.", fields=ERROR_FIELDS),
     ObjectField("timings", "Where the time went.", required=True, fields=TIMING_FIELDS),
     Integer(
-        "attempt", "How often the task had been taken from its queue.", required=True, minimum=1
+        "attempt",
+        "Which try this was; being given back before it began is none.",
+        required=True,
+        minimum=1,
     ),
     AnyJson(
         "context",
@@ -186,8 +190,8 @@ class ImageOutput:
     bucket: str
     key: str
     content_type: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     size_bytes: int
     sha256: str
     seed: int
@@ -197,8 +201,8 @@ class ImageOutput:
 class Parameters:
     """The values that a task ran with; the fields are described in `PARAMETER_FIELDS`."""
 
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     steps: int | None
     guidance_scale: float | None
     seed: int
@@ -314,7 +318,9 @@ class ResultMessage:
         if faults:
             raise InvalidMessage("result message", faults)
         parts = {
-            "images": tuple(ImageOutput(**image) for image in value["images"]),
+            "images": tuple(
+                ImageOutput(**with_defaults(image, IMAGE_FIELDS)) for image in value["images"]
+            ),
             "timings": Timings(**value["timings"]),
             "parameters": (
                 Parameters.from_dict(value["parameters"]) if value.get("parameters") else None

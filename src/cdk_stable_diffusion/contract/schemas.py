@@ -19,6 +19,7 @@ from .progress import PROGRESS_FIELDS
 from .result import RESULT_FIELDS
 from .task import TASK_FIELDS, request_schema
 from .version import CONTRACT_VERSION
+from .workflow import WORKFLOW_INPUTS_FIELDS
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "schema"
 DRAFT = "http://json-schema.org/draft-04/schema#"
@@ -35,6 +36,7 @@ DOCUMENTS = {
     "task-message": ("Message on the request topic", MESSAGE_FIELDS),
     "result-message": ("Message on the result topic", RESULT_FIELDS),
     "model-manifest": ("model.json of a model in the model bucket", MANIFEST_FIELDS),
+    "workflow-inputs": ("workflow_inputs.json of a ComfyUI workflow", WORKFLOW_INPUTS_FIELDS),
 }
 
 

@@ -23,7 +23,7 @@ from .errors import LocalError
 from .installation import check_installation
 from .publishing import model_directories, publish_model
 from .result_queue import default_queue, filtered_queues
-from .runtimes import Runtime, find_runtimes
+from .runtimes import Runtime, check_engines, find_runtimes
 from .synthesis import Synthesis, find_app
 
 DRAIN_SECONDS = 2
@@ -137,6 +137,7 @@ class LocalService:
         self._say(f"deploying to {self.access.endpoint_url}")
         deployment = deploy(assembly, self.access, say=self._say, check=self._check)
         self.runtimes = find_runtimes(deployment.manifests)
+        check_engines(self.runtimes, self._agent_environment, workers=self._workers)
         self._check()
         self._publish_models()
         self._check()

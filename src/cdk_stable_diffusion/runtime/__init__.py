@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
+from .engine import Engine
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -18,6 +19,7 @@ __all__ = [
     "DisruptionBudget",
     "DisruptionReason",
     "DisruptionWindow",
+    "Engine",
     "GpuNodes",
     "ImageCache",
     "ImageStart",

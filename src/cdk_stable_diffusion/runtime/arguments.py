@@ -14,6 +14,7 @@ from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .engine import Engine
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .input_images import InputImages
@@ -51,6 +52,7 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
+    engine: Engine,
     input_images: InputImages,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
@@ -69,6 +71,7 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
+        engine: See `SdRuntime`.
         input_images: See `SdRuntime`.
 
     Raises:
@@ -80,6 +83,14 @@ def check_runtime(
     is_cluster = faults.check_type("cluster", cluster, RuntimeCluster, A_CLUSTER)
     is_model = faults.check_type("model", model, Model, _model_hint(model))
     is_image = faults.check_type("image", image, RuntimeImage, _image_hint(image))
+    hint = "an Engine, such as Engine.comfyui(image=...)"
+    is_engine = faults.check_type("engine", engine, Engine, hint)
+    if is_engine and is_image:
+        faults.check(
+            engine.image is None or not image.models,
+            f"image carries models, which {engine.name} in its own container cannot see: put them "
+            "into the model bucket",
+        )
     timing = _timing(faults, longest_task)
     if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
         faults.check(
@@ -100,7 +111,8 @@ def check_runtime(
         needs |= input_images._needs
     if is_api and is_cluster and is_nodes:
         check_stacks(faults, scope, needs)
-    use = disk_use(image, model_cache_gibibytes) if is_size and is_image else None
+    is_use = is_size and is_image and is_engine
+    use = disk_use(image, model_cache_gibibytes, engine) if is_use else None
     min_replicas = scaling.min_replicas if is_scaling else 0
     if is_cluster and isinstance(nodes, SdNodePool):
         nodes._check_runtime(
@@ -118,8 +130,9 @@ def check_runtime(
             min_replicas=min_replicas,
         )
         check_cache_stack(faults, scope, nodes)
-        if is_image and nodes.image_start._needs_cache and not cluster.compute.is_auto_mode:
-            attempt(faults, partial(check_cache, cluster, nodes, image))
+        is_both = is_image and is_engine
+        if is_both and nodes.image_start._needs_cache and not cluster.compute.is_auto_mode:
+            attempt(faults, partial(check_cache, cluster, nodes, images_of(image, engine)))
     if check_name(faults, name):
         if is_api and is_model:
             claims.take_route(api.routes, name, model)
@@ -130,16 +143,28 @@ def check_runtime(
     claims.raise_if_any(where)
 
 
-def disk_use(image: RuntimeImage, model_cache_gibibytes: int) -> DiskUse:
+def images_of(image: RuntimeImage, engine: Engine) -> list[RuntimeImage]:
+    """Return the images of a runtime's pods.
+
+    Args:
+        image: The agent's.
+        engine: Its engine.
+    """
+    return [image] if engine.image is None else [image, engine.image]
+
+
+def disk_use(image: RuntimeImage, model_cache_gibibytes: int, engine: Engine) -> DiskUse:
     """Return what a runtime needs of the disk of its nodes.
 
     Args:
         image: Its image.
         model_cache_gibibytes: Its model cache.
+        engine: Its engine.
     """
     return DiskUse(
         model_cache_gibibytes=model_cache_gibibytes,
         image_models_gibibytes=math.ceil(image.model_bytes / BYTES_OF_A_GIBIBYTE),
+        has_engine=engine.image is not None,
     )
 
 

@@ -207,11 +207,13 @@ class SdNodePool(Construct):
         if use is not None:
             # A snapshot has the models of its images already.
             in_image = 0 if self.nodes.image_start.is_snapshot else 2 * use.image_models_gibibytes
-            needed = use.model_cache_gibibytes + in_image
+            engine = use.engine_gibibytes(image=not self.nodes.image_start.is_snapshot)
+            needed = use.model_cache_gibibytes + in_image + engine
             faults.check(
                 needed <= self.model_cache_gibibytes,
                 f"model_cache_gibibytes is {use.model_cache_gibibytes}"
                 + (f", and models in the image need {in_image} more" if in_image else "")
+                + (f", and the engine needs {engine} more" if engine else "")
                 + f": at most {self.model_cache_gibibytes}, which the pool's nodes have room for",
             )
         kept = self._kept_gpus + min_replicas

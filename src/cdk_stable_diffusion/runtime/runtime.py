@@ -17,11 +17,13 @@ from ..api import SdApi
 from ..api.marks import mark
 from ..cluster import Priority, RuntimeCluster
 from ..cluster.pod_identity import associate_role, pod_role
-from ..contract.environment import AgentEnvironment
+from ..contract.environment import AgentEnvironment, variable_name
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
-from .arguments import check_runtime, disk_use
+from .arguments import check_runtime, disk_use, images_of
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
+from .engine import Engine
+from .engine_container import ENGINE_DIRECTORY, EngineContainer
 from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
@@ -74,6 +76,8 @@ class SdRuntime(Construct):
         role: Role of its pods.
         association: Gives the role to its pods.
         image_uri: Its container image.
+        engine: What makes its pictures.
+        engine_image_uri: Image of the engine's own container, or None.
         service_account: Manifest of the service account.
         deployment: Manifest of the pods.
         pod_disruption_budget: Manifest of how many pods may be evicted at a time. None with spot
@@ -96,6 +100,8 @@ class SdRuntime(Construct):
     role: iam.Role
     association: eks.CfnPodIdentityAssociation
     image_uri: str
+    engine: Engine
+    engine_image_uri: str | None
     service_account: eks.KubernetesManifest
     deployment: eks.KubernetesManifest
     pod_disruption_budget: eks.KubernetesManifest | None
@@ -118,6 +124,7 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
+        engine: Engine | None = None,
         input_images: InputImages | None = None,
     ) -> None:
         """Make a runtime.
@@ -147,6 +154,7 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
+            engine: What makes its pictures. Default: `Engine.diffusers()`.
             input_images: Where the pictures may come from that tasks begin with, and how large
                 they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
 
@@ -161,6 +169,7 @@ class SdRuntime(Construct):
         self.priority = priority
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
+        self.engine = engine = Engine.diffusers() if engine is None else engine
         input_images = InputImages() if input_images is None else input_images
         check_runtime(
             scope=scope,
@@ -176,6 +185,7 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
+            engine=engine,
             input_images=input_images,
         )
         super().__init__(scope, id)
@@ -195,6 +205,9 @@ class SdRuntime(Construct):
             role=self.role,
         )
         self.image_uri = image._bind(self)
+        self.engine_image_uri = None
+        if engine.image is not None:
+            self.engine_image_uri = engine.image._bind(Construct(self, "Engine"))
         environment = AgentEnvironment(
             queue_url=self.queue.queue_url,
             dead_letter_queue_url=self.dead_letter_queue.queue_url,
@@ -211,12 +224,15 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            engine=engine.name,
+            engine_url=engine.url,
+            engine_directory="" if engine.image is None else ENGINE_DIRECTORY,
             input_buckets=input_images._places,
             input_hosts=tuple(input_images.hosts),
             max_input_bytes=input_images._max_bytes,
             max_input_pixels=input_images._most_pixels,
         ).to_environment()
-        use = disk_use(image, model_cache_gibibytes)
+        use = disk_use(image, model_cache_gibibytes, engine)
         self.image_cache = None
         self.pool = nodes if isinstance(nodes, SdNodePool) else self._create_pool(nodes, image, use)
         self.pool._keep_gpus(self.scaling.min_replicas)
@@ -241,11 +257,15 @@ class SdRuntime(Construct):
         if cache is None or isinstance(cache, str):
             return
         resolve = Stack.of(self).resolve
-        if resolve(self.image_uri) not in [resolve(uri) for uri in cache.image_uris]:
+        cached = [resolve(uri) for uri in cache.image_uris]
+        own = [("image", self.image_uri), ("engine's image", self.engine_image_uri)]
+        missing = [name for name, uri in own if uri is not None and resolve(uri) not in cached]
+        if missing:
             Annotations.of(self).add_warning_v2(
                 NOT_IN_CACHE_WARNING,
-                f"the image is not in {cache.node.path}, from which the runtime's nodes start: "
-                "each of them pulls it; add it to the images of the ImageCache",
+                f"the {' and the '.join(missing)} is not in {cache.node.path}, from which the "
+                "runtime's nodes start: each of them pulls it; add it to the images of the "
+                "ImageCache",
             )
 
     def _create_queues(self, max_receive_count: int) -> None:
@@ -339,7 +359,11 @@ class SdRuntime(Construct):
     def _create_pool(self, nodes: GpuNodes, image: RuntimeImage, use: DiskUse) -> SdNodePool:
         if nodes.image_start._needs_cache:
             self.image_cache = create_cache(
-                self, "ImageCache", cluster=self.cluster, nodes=nodes, image=image
+                self,
+                "ImageCache",
+                cluster=self.cluster,
+                nodes=nodes,
+                images=images_of(image, self.engine),
             )
             start = nodes.image_start._with_cache(self.image_cache)
             nodes = replace(nodes, image_start=start)
@@ -364,9 +388,15 @@ class SdRuntime(Construct):
         if Stack.of(self.pool).node.path == Stack.of(self).node.path:
             self.pool.node_class.node.add_dependency(self.association, self.role)
 
+    def _engine_container(self) -> EngineContainer | None:
+        if self.engine_image_uri is None:
+            return None
+        return EngineContainer(engine=self.engine, image=self.engine_image_uri)
+
     def _create_workload(self, environment: dict[str, str], use: DiskUse) -> None:
         cluster = self.cluster
         workload = Workload(name=self.name, namespace=cluster.namespace)
+        engine = self._engine_container()
         region = Stack.of(self).region
         self.service_account = apply_named_manifest(
             self,
@@ -381,11 +411,17 @@ class SdRuntime(Construct):
             cluster=cluster,
             resource=workload.deployment(
                 image=self.image_uri,
-                environment={**environment, "AWS_REGION": region},
+                environment={
+                    **environment,
+                    "AWS_REGION": region,
+                    # Another container does not see the models that the agent's image carries.
+                    **({} if engine is None else {variable_name("image_models_directory"): ""}),
+                },
                 pool=self.pool.name,
                 priority=self.priority,
                 grace_seconds=self.timing.pod_grace_seconds,
                 use=use,
+                engine=engine,
             ),
             # The role with its policy, since a pod that starts without them would fail.
             after=[

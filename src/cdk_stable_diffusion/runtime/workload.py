@@ -16,6 +16,7 @@ from ..contract.template import (
     RUNTIME_LABEL,
 )
 from .disk import TEMPORARY_GIBIBYTES, DiskUse
+from .engine_container import EngineContainer
 from .node_class import POOL_LABEL
 from .node_pool import GPU_RESOURCE
 from .scaling import Scaling
@@ -23,6 +24,7 @@ from .scaling import Scaling
 HEALTH_PORT = 8080
 MODEL_CACHE_DIRECTORY = "/var/cache/models"
 
+_MODEL_CACHE_MOUNT = {"name": "model-cache", "mountPath": MODEL_CACHE_DIRECTORY}
 _USER = 10_001
 _TEMPORARY_DIRECTORY = "/tmp"
 _POLLING_SECONDS = 10
@@ -71,6 +73,7 @@ class Workload:
         priority: Priority,
         grace_seconds: int,
         use: DiskUse,
+        engine: EngineContainer | None = None,
     ) -> dict[str, Any]:
         """Return the Deployment.
 
@@ -85,7 +88,17 @@ class Workload:
             priority: Which pods go first where there are too few GPUs.
             grace_seconds: Time for a pod to end its work.
             use: What it needs of its node's disk.
+            engine: The engine's container. Default: the agent has its own.
         """
+        pod: dict[str, Any] = {"labels": self.labels}
+        containers: dict[str, Any] = {
+            "containers": [
+                self._agent(image=image, environment=environment, use=use, engine=engine)
+            ],
+        }
+        if engine is not None:
+            pod["annotations"] = engine.annotations
+            containers["initContainers"] = [engine.container(model_cache=_MODEL_CACHE_MOUNT)]
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -98,7 +111,7 @@ class Workload:
                     "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
                 },
                 "template": {
-                    "metadata": {"labels": self.labels},
+                    "metadata": pod,
                     "spec": {
                         "serviceAccountName": self.name,
                         "automountServiceAccountToken": False,
@@ -123,17 +136,25 @@ class Workload:
                             "fsGroup": _USER,
                             "seccompProfile": {"type": "RuntimeDefault"},
                         },
-                        "containers": [self._agent(image=image, environment=environment, use=use)],
+                        **containers,
                         "volumes": [
                             _scratch("model-cache", gibibytes=use.cache_limit_gibibytes),
                             _scratch("temporary", gibibytes=TEMPORARY_GIBIBYTES),
+                            *([] if engine is None else [engine.volume]),
                         ],
                     },
                 },
             },
         }
 
-    def _agent(self, *, image: str, environment: Mapping[str, str], use: DiskUse) -> dict[str, Any]:
+    def _agent(
+        self,
+        *,
+        image: str,
+        environment: Mapping[str, str],
+        use: DiskUse,
+        engine: EngineContainer | None,
+    ) -> dict[str, Any]:
         return {
             "name": AGENT_CONTAINER,
             "image": image,
@@ -152,12 +173,13 @@ class Workload:
                 # Fits the smallest instances, 4 vCPU and 16 GiB, beside what runs on every node;
                 # those with several GPUs have more for each. No memory limit: what is left on the
                 # node caches the files of models, and is given back when a pod needs it.
+                # With an engine in a container of its own, both together ask for the same.
                 "requests": {
-                    "cpu": "2",
-                    "memory": "10Gi",
-                    "ephemeral-storage": f"{use.pod_gibibytes}Gi",
+                    "cpu": "2" if engine is None else "500m",
+                    "memory": "10Gi" if engine is None else "2Gi",
+                    "ephemeral-storage": f"{use.agent_gibibytes}Gi",
                 },
-                "limits": {GPU_RESOURCE: "1"},
+                **({"limits": {GPU_RESOURCE: "1"}} if engine is None else {}),
             },
             "securityContext": {
                 "allowPrivilegeEscalation": False,
@@ -165,8 +187,9 @@ class Workload:
                 "capabilities": {"drop": ["ALL"]},
             },
             "volumeMounts": [
-                {"name": "model-cache", "mountPath": MODEL_CACHE_DIRECTORY},
+                _MODEL_CACHE_MOUNT,
                 {"name": "temporary", "mountPath": _TEMPORARY_DIRECTORY},
+                *([] if engine is None else [engine.agent_mount]),
             ],
         }
 

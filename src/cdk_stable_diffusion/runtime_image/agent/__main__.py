@@ -5,8 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from .signals import Signals
+
+if TYPE_CHECKING:
+    from ...contract import AgentEnvironment
+    from .engine import Engine
 
 EXIT_WRONG_ENVIRONMENT = 2
 _SWITCH_SECONDS = 0.0005
@@ -34,14 +39,29 @@ def main() -> int:
     except ValueError as error:
         logging.getLogger("cdk_stable_diffusion").error("%s", error)
         return EXIT_WRONG_ENVIRONMENT
-    from .child import ChildEngine
-
     # The engine's imports take seconds, so it starts before this process imports the rest.
-    engine = ChildEngine()
+    try:
+        engine = _engine(environment)
+    except ValueError as error:
+        logging.getLogger("cdk_stable_diffusion").error("%s", error)
+        return EXIT_WRONG_ENVIRONMENT
     engine.start()
     from .service import serve
 
     return serve(environment, engine, signals)
+
+
+def _engine(environment: AgentEnvironment) -> Engine:
+    """Return what makes the pictures."""
+    from ...contract.engines import DIFFUSERS
+
+    if environment.engine == DIFFUSERS:
+        from .child import ChildEngine
+
+        return ChildEngine()
+    from .http_engines import engine_for
+
+    return engine_for(environment)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ _LOG = logging.getLogger(__name__)
 ENGINE_COMMAND = (sys.executable, "-m", "cdk_stable_diffusion.runtime_image.engine")
 _LONGEST_PAUSE_SECONDS = 30.0
 _GOODBYE_SECONDS = 1.0
+_KILL_SECONDS = 10.0
+"""Longest that the kernel may take; a driver that hangs can keep a process for good."""
+
+_MISSED_STEPS = 3
+"""After as many steps' time without one the engine does not work any more."""
+
+_LEAST_CANCEL_SECONDS = 2.0
 _IMPORT_SECONDS = 300.0
 # A picture fits, so that the GPU need not wait until the agent has read it.
 _PIPE_BYTES = 1 << 20
@@ -272,6 +279,9 @@ class _Events:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._ended = False
+        self._began = self._last_step = time.monotonic()
+        self._steps = 0
+        self._too_long = False
         if header["command"] == "generate":
             engine._generating = self._id
         child.send({**header, "id": self._id}, payload)
@@ -287,8 +297,16 @@ class _Events:
             if frame.header.get("id") != self._id:
                 continue
             event = frame.header["event"]
+            if event == "step":
+                self._steps, self._last_step = frame.header["step"], time.monotonic()
             if event in ("done", "failed", "cancelled"):
                 self._end()
+            if event == "cancelled" and self._too_long:
+                # It worked until the end, so another try would take as long.
+                raise TaskFailure(
+                    "deadline-exceeded",
+                    f"took longer than {self._timeout:.0f} s, with {self._steps} steps done",
+                )
             if event == "failed":
                 if frame.header.get("broken"):
                     # It is about to end, and no other task shall meet it until then.
@@ -304,6 +322,12 @@ class _Events:
         try:
             frame = self._child.frames.get(timeout=max(0.0, self._deadline - time.monotonic()))
         except queue.Empty:
+            if self._works() and not self._too_long:
+                # Stopped within a step, it keeps its model for the next task.
+                self._too_long = True
+                self._deadline += max(_LEAST_CANCEL_SECONDS, _MISSED_STEPS * self._step_seconds())
+                self._engine.cancel()
+                return self._next_frame()
             self._end()
             self._child.kill()
             self._engine._replace(self._child)
@@ -317,6 +341,14 @@ class _Events:
             how = self._engine._replace(self._child)
             raise TaskFailure("generation-failed", f"the engine ended: {how}", transient=True)
         return frame
+
+    def _works(self) -> bool:
+        """Tell whether it is still making its steps, and merely has too many of them."""
+        silent = time.monotonic() - self._last_step
+        return self._steps > 0 and silent < _MISSED_STEPS * self._step_seconds()
+
+    def _step_seconds(self) -> float:
+        return (self._last_step - self._began) / max(1, self._steps)
 
     def _end(self) -> None:
         self._ended = True
@@ -395,7 +427,11 @@ class _Child:
             status = self.process.wait(grace)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            status = self.process.wait()
+            try:
+                status = self.process.wait(_KILL_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._ended.set()
+                return "not, though it was killed"
         self._ended.set()
         if status < 0:
             return f"by signal {signal.Signals(-status).name}"

@@ -9,11 +9,10 @@ import hashlib
 import logging
 import time
 
-from botocore.exceptions import ClientError
-
 from ...contract import ImageOutput, ResultMessage, TaskError
 from ...contract.result import CANCELLED
 from .announcements import Announcements
+from .aws_errors import is_away, is_refusal
 from .engine import Drawing
 from .failure import TaskFailure
 from .leases import Leases
@@ -27,8 +26,6 @@ from .work import Work
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_BACKOFF_SECONDS = 60
-_WORTH_ANOTHER_TRY = frozenset({408, 409, 429})
-_FIRST_SERVER_FAULT = 500
 
 
 class Endings:
@@ -180,9 +177,7 @@ class Endings:
         file = encode(work.task, drawing, drawing.pictures[index], digest)
         key, data = self._retrier.call(
             "storing a picture",
-            lambda: self._outputs.put_picture(
-                work.task, index, file.data, file.content_type, replace=work.message.redriven
-            ),
+            lambda: self._outputs.put_picture(work.task, index, file.data, file.content_type),
         )
         return ImageOutput(
             bucket=self._outputs.bucket,
@@ -216,7 +211,7 @@ class Endings:
             images=images,
             parameters=drawing.parameters if drawing else None,
             error=error,
-            attempt=work.message.receive_count,
+            attempt=min(work.tries, self._max_receive_count),
             context=request.context,
         )
 
@@ -232,6 +227,9 @@ class Endings:
         try:
             return self._put_result(work, result)
         except Exception as error:
+            if is_away(error):
+                # Another agent may have stored a success, and a task has one result.
+                raise
             # The client shall hear of it even so.
             _LOG.warning("could not store the result: %s", error, extra=work.log_fields())
             return result
@@ -259,12 +257,8 @@ class Endings:
 
 
 def _output_failure(error: Exception) -> TaskFailure:
-    status = 0
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    # S3 or SNS says no rather than nothing: drawing again would not change its mind.
-    refused = 0 < status < _FIRST_SERVER_FAULT and status not in _WORTH_ANOTHER_TRY
-    return TaskFailure("output-failed", str(error), transient=not refused)
+    # Where S3 or SNS says no rather than nothing, drawing again would not change its mind.
+    return TaskFailure("output-failed", str(error), transient=not is_refusal(error))
 
 
 def _figures(result: ResultMessage) -> dict[str, float]:

@@ -113,6 +113,25 @@ class Raster:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MadeFile:
+    """A file that an engine has made and that is stored as it is, such as a video.
+
+    Attributes:
+        data: The file.
+        content_type: Its media type; one of `contract.result.CONTENT_TYPES`.
+        width: Width in pixels; None where it is not known.
+        height: Height in pixels; None where it is not known.
+        seed: The seed it was drawn from.
+    """
+
+    data: bytes = field(repr=False)
+    content_type: str
+    width: int | None
+    height: int | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
     """What the engine made.
 
@@ -122,9 +141,14 @@ class Drawing:
         software: Versions of what made them, such as ``{"diffusers": "0.42.1"}``.
     """
 
-    pictures: tuple[Raster, ...]
+    pictures: tuple[Raster | MadeFile, ...]
     parameters: Parameters
     software: dict[str, str]
+
+    @property
+    def rasters(self) -> tuple[Raster, ...]:
+        """Those of the pictures that are no files yet; with the agent's own engine, all."""
+        return tuple(each for each in self.pictures if isinstance(each, Raster))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

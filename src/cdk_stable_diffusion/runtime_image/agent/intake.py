@@ -234,8 +234,10 @@ class Intake:
             return None
         try:
             work = Work(message, TaskMessage.from_json(message.body))
-        except InvalidMessage as error:
-            reason = str(error)
+        except Exception as error:
+            # Whatever it is: it must not end this agent, since every other would meet it next.
+            known = isinstance(error, InvalidMessage)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
             self._deliveries.submit(lambda: self._endings.refuse(message, reason))
             return None
         try:
@@ -243,6 +245,9 @@ class Intake:
         except TaskFailure as error:
             failure = error
         except Exception as error:
+            if self._retrier.stopping:
+                self._returns.give_back([message])
+                return None
             _LOG.exception("could not prepare a task", extra=work.log_fields())
             failure = TaskFailure(
                 "generation-failed", f"{type(error).__name__}: {error}", transient=True
@@ -254,7 +259,7 @@ class Intake:
         # Its first look and the next call are on their way together.
         self._watch.begin(work)
         earlier = self._retrier.call(
-            "looking for a result", lambda: self._outputs.find_result(work.task)
+            "looking for a result", lambda: self._outputs.find_result(work.task), begun=False
         )
         # Whoever sends a failed task again from the dead letters wants another try.
         if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
@@ -264,13 +269,16 @@ class Intake:
         if self._watch.is_cancelled(work):
             self._deliveries.submit(lambda: self._endings.cancel(work))
             return False
-        work.tries = self._retrier.call("counting tries", lambda: self._returns.tries(work.message))
+        work.tries = self._retrier.call(
+            "counting tries", lambda: self._returns.tries(work.message), begun=False
+        )
         if self._endings.has_no_try_left(work):
             raise TaskFailure("generation-failed", "every try was interrupted", transient=True)
         work.inputs = self._retrier.call(
             "fetching input images",
             lambda: self._inputs.resolve(work.task.request),
             final=(TaskFailure,),
+            begun=False,
         )
         self._models.fetch_ahead(work.task.request.model)
         for each in additions_of(work.task.request):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from .task_queue import Received, TaskQueue
@@ -38,6 +40,7 @@ class Leases:
         self._queue = queue
         self._interval = lease_seconds / _BEATS_PER_LEASE
         self._leases: dict[str, _Lease] = {}
+        self._letting_go = 0
         self._changed = threading.Condition()
         self._stopped = False
         # A beat that hangs must not keep the others from theirs.
@@ -86,9 +89,23 @@ class Leases:
         )
 
     def wait_until_empty(self, timeout: float) -> bool:
-        """Wait until no message is in hand; tell whether that is so."""
+        """Wait until no message is in hand or on its way back; tell whether that is so."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._leases, timeout)
+            return self._changed.wait_for(
+                lambda: not self._leases and not self._letting_go, timeout
+            )
+
+    @contextlib.contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """Stand for messages that are not in hand any more, while the queue is yet to be told."""
+        with self._changed:
+            self._letting_go += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._letting_go -= 1
+                self._changed.notify_all()
 
     def release(self, message: Received, *, after_seconds: int = 0) -> None:
         """Give a message back, unless somebody else has decided about it.
@@ -97,13 +114,14 @@ class Leases:
             message: The message.
             after_seconds: How long it stays hidden. Default: not at all.
         """
-        if not self.end(message):
-            return
-        try:
-            self._queue.release(message, after_seconds=after_seconds)
-        except Exception as error:
-            # It comes back by itself when its lease ends.
-            _LOG.warning("could not release %s: %s", message.message_id, error)
+        with self.letting_go():
+            if not self.end(message):
+                return
+            try:
+                self._queue.release(message, after_seconds=after_seconds)
+            except Exception as error:
+                # It comes back by itself when its lease ends.
+                _LOG.warning("could not release %s: %s", message.message_id, error)
 
     def stop(self) -> None:
         """End the heartbeat."""

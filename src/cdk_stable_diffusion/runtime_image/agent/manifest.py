@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...contract import InvalidModel, ModelManifest
-from ...contract.model import code_faults
+from ...contract.model import NO_MODEL, code_faults, is_model
 from ...contract.model_kind import KIND_IN_WORDS, PIPELINE, weights_path
 from .failure import TaskFailure
 
@@ -55,10 +55,9 @@ def _check(manifest: ModelManifest, model: str) -> None:
     faults += [f"{path} is both a file and a folder" for path in paths if path in folders]
     if len(set(paths)) < len(paths):
         faults.append("a path occurs twice")
-    if manifest.kind != PIPELINE:
-        if weights_path(paths) is None:
-            faults.append(f"is {KIND_IN_WORDS[manifest.kind]} without one .safetensors file")
-    elif "model_index.json" not in paths:
-        faults.append("model_index.json is missing: not a diffusers pipeline")
+    if manifest.kind != PIPELINE and weights_path(paths) is None:
+        faults.append(f"is {KIND_IN_WORDS[manifest.kind]} without one .safetensors file")
+    elif not is_model(paths):
+        faults.append(f"there is {NO_MODEL}")
     if faults:
         raise TaskFailure("model-invalid", f"model {model!r}: {'; '.join(faults)}")

@@ -12,6 +12,7 @@ locks of a process that dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -38,6 +39,7 @@ _RESERVED = ".reserved"
 _DOWNLOADS = 4
 _TRIES = 2
 _LOCK_PAUSE_SECONDS = 0.1
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LOCK_SECONDS = 900.0
 """Longest to wait for another agent that downloads the same model."""
 
@@ -137,6 +139,24 @@ class ModelCache:
             return False
 
     def _download(self, name: str, manifest: ModelManifest) -> None:
+        while True:
+            try:
+                self._bring(name, manifest)
+                return
+            except OSError as error:
+                if error.errno not in _DISK_FULL:
+                    raise
+                # The disk holds less than the cache may: others write there, too.
+                if self._evict_oldest():
+                    continue
+                raise TaskFailure(
+                    "generation-failed",
+                    f"model {name!r}: the disk has no room for its {manifest.size} bytes: "
+                    f"{error.strerror}",
+                    transient=True,
+                ) from None
+
+    def _bring(self, name: str, manifest: ModelManifest) -> None:
         target = self._models / manifest.digest
         incoming = self._incoming / manifest.digest
         _remove(target)
@@ -176,8 +196,7 @@ class ModelCache:
         """Make room for a model and claim it."""
         with self._alone():
             used = {path: _size(path) for path in self._directories()}
-            oldest_first = sorted(self._models.iterdir(), key=_last_use)
-            for path in oldest_first:
+            for path in self._oldest_first():
                 if sum(used.values()) + manifest.size <= self._max_bytes:
                     break
                 if self._evict(path):
@@ -190,6 +209,13 @@ class ModelCache:
                 )
             incoming.mkdir()
             (incoming / _RESERVED).write_text(str(manifest.size), "ascii")
+
+    def _oldest_first(self) -> list[Path]:
+        return sorted(self._models.iterdir(), key=_last_use)
+
+    def _evict_oldest(self) -> bool:
+        with self._alone():
+            return any(self._evict(path) for path in self._oldest_first())
 
     def _evict(self, path: Path) -> bool:
         lock = self._try_lock(path.name, fcntl.LOCK_EX)

@@ -14,16 +14,15 @@ from botocore.exceptions import ClientError
 
 from ...contract import ModelFile, ModelManifest
 from ...contract.keys import model_manifest_key, model_prefix
+from .aws_errors import error_code, is_absent
 from .failure import TaskFailure
 from .manifest import MAX_MANIFEST_BYTES, read_manifest
-from .outputs import error_code
 
 _MANIFEST_SECONDS = 60.0
 _RANGE_BYTES = 8 << 20
 _RANGES_AT_ONCE = 8
 """One connection to S3 gives a fraction of what a node's network takes."""
 
-_ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
 _BEYOND_END = frozenset({"416", "InvalidRange"})
 
 
@@ -96,7 +95,7 @@ class ModelSource:
         except ClientError as error:
             if error_code(error) in _BEYOND_END:
                 return b""
-            if error_code(error) in _ABSENT:
+            if is_absent(error):
                 raise TaskFailure(
                     "model-invalid",
                     f"model {model!r}: {file.path} is in the manifest but not in the bucket",
@@ -111,7 +110,7 @@ class ModelSource:
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
-            if error_code(error) in _ABSENT:
+            if is_absent(error):
                 raise TaskFailure(
                     "model-not-found", f"model {model!r}: s3://{self._bucket}/{key} is not there"
                 ) from None

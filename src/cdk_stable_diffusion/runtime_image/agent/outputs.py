@@ -9,12 +9,9 @@ from botocore.exceptions import ClientError
 
 from ...contract import ResultMessage, TaskMessage, TaskProgress
 from ...contract.keys import cancel_key, image_key, progress_key, result_key
+from .aws_errors import error_code, is_absent
 
 _LOG = logging.getLogger(__name__)
-# S3 says "access denied" for a key that is not there to whoever may not list the bucket.
-ABSENT = frozenset({"404", "NoSuchKey", "403", "AccessDenied"})
-"""What S3 says of an object that is not there."""
-
 _EXISTS = frozenset({"412", "PreconditionFailed"})
 
 
@@ -34,18 +31,11 @@ class Outputs:
     def find_result(self, task: TaskMessage) -> ResultMessage | None:
         """Return the result that an earlier run of a task has left, if there is one."""
         try:
-            answer = self._s3.get_object(Bucket=self.bucket, Key=_result_key(task))
-            data = answer["Body"].read()
+            return self._read_result(task)[0]
         except ClientError as error:
-            if error_code(error) in ABSENT:
+            if is_absent(error):
                 return None
             raise
-        try:
-            return ResultMessage.from_json(data.decode("utf-8"))
-        except (ValueError, TypeError) as error:
-            # Not written by an agent of this version: as good as none.
-            _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
-            return None
 
     def is_cancelled(self, task: TaskMessage) -> bool:
         """Tell whether a client has asked for a task's cancellation."""
@@ -53,7 +43,7 @@ class Outputs:
         try:
             self._s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error_code(error) in ABSENT:
+            if is_absent(error):
                 return False
             raise
         return True
@@ -68,7 +58,7 @@ class Outputs:
         )
 
     def put_picture(
-        self, task: TaskMessage, index: int, data: bytes, content_type: str, *, replace: bool
+        self, task: TaskMessage, index: int, data: bytes, content_type: str
     ) -> tuple[str, bytes]:
         """Store a picture, unless another agent was faster with the same.
 
@@ -80,17 +70,16 @@ class Outputs:
             index: The picture's place in it.
             data: The file.
             content_type: Its media type.
-            replace: Whether to replace one that is there.
 
         Returns:
             Its key, and the file that stands.
         """
         request = task.request
-        key = image_key(request.output_prefix, task.task_id, index, request.output_format)
-        condition = {} if replace else {"IfNoneMatch": "*"}
+        kind = content_type.rpartition("/")[2]
+        key = image_key(request.output_prefix, task.task_id, index, kind)
         try:
             self._s3.put_object(
-                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition
+                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, IfNoneMatch="*"
             )
         except ClientError as error:
             if error_code(error) not in _EXISTS:
@@ -113,14 +102,28 @@ class Outputs:
         """
         try:
             self._put(task, result, IfNoneMatch="*")
+            return result
         except ClientError as error:
             if error_code(error) not in _EXISTS:
                 raise
-            standing = self.find_result(task)
-            if standing is not None and not (replace_failure and standing.status == "failed"):
-                return standing
-            self._put(task, result)
+        # It is there: whoever may not read it must not replace it either.
+        standing, tag = self._read_result(task)
+        if standing is not None and not (replace_failure and standing.status == "failed"):
+            return standing
+        # None but the one that was read, since two agents may be here at once.
+        self._put(task, result, IfMatch=tag)
         return result
+
+    def _read_result(self, task: TaskMessage) -> tuple[ResultMessage | None, str]:
+        """Return the result that is stored, None if nobody can read it, and what identifies it."""
+        answer = self._s3.get_object(Bucket=self.bucket, Key=_result_key(task))
+        data = answer["Body"].read()
+        try:
+            return ResultMessage.from_json(data.decode("utf-8")), answer["ETag"]
+        except (ValueError, TypeError) as error:
+            # Not written by an agent of this version: as good as none.
+            _LOG.warning("stored result is unreadable: %s", error, extra={"task_id": task.task_id})
+            return None, answer["ETag"]
 
     def _put(self, task: TaskMessage, result: ResultMessage, **condition: str) -> None:
         self._s3.put_object(
@@ -130,11 +133,6 @@ class Outputs:
             ContentType="application/json",
             **condition,
         )
-
-
-def error_code(error: ClientError) -> str:
-    """Return the code of an AWS error."""
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _result_key(task: TaskMessage) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from ...contract import CONTRACT_VERSION, Parameters, TaskMessage
-from .engine import Drawing, Raster
+from .engine import Drawing, MadeFile, Raster
 
 JSON_KEY = "cdk-stable-diffusion"
 """Name of the JSON entry in a PNG."""
@@ -39,23 +39,39 @@ class EncodedPicture:
 
     data: bytes = field(repr=False)
     content_type: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     seed: int
 
 
-def encode(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) -> EncodedPicture:
+def encode(
+    task: TaskMessage, drawing: Drawing, picture: Raster | MadeFile, digest: str
+) -> EncodedPicture:
     """Encode a picture in the format that the task asks for.
 
     Args:
         task: The task.
         drawing: What the engine made of it.
-        raster: The picture in it.
+        picture: The picture in it. What is a file already stays as it is.
         digest: Identity of the model's weights.
 
     Returns:
         The file. The same picture always gives the same bytes.
     """
+    if isinstance(picture, MadeFile):
+        return EncodedPicture(
+            data=picture.data,
+            content_type=picture.content_type,
+            width=picture.width,
+            height=picture.height,
+            seed=picture.seed,
+        )
+    return _encode_raster(task, drawing, picture, digest)
+
+
+def _encode_raster(
+    task: TaskMessage, drawing: Drawing, raster: Raster, digest: str
+) -> EncodedPicture:
     size = (raster.width, raster.height)
     image = Image.frombytes("RGB", size, raster.pixels)
     document = _document(task, drawing, raster, digest)

@@ -69,6 +69,11 @@ class AbortablePoll:
             return None
         connection = self._connected(url.scheme, url.netloc)
         try:
+            if connection.sock is None:
+                connection.connect()
+            if self._aborted:
+                # Meanwhile, when there was no socket yet to say goodbye on.
+                raise ConnectionAbortedError("the agent is stopping")
             path = f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
             connection.request(request.method, path, body=request.body, headers=request.headers)
             answer = connection.getresponse()

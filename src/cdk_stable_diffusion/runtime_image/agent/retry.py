@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .aws_errors import is_away
 from .shutdown import Shutdown
 
 _LOG = logging.getLogger(__name__)
@@ -23,11 +24,14 @@ class Backoff:
         first_seconds: Pause after the first failure; it doubles from try to try.
         longest_seconds: Longest pause.
         total_seconds: No try begins later than this after the first one.
+        away_seconds: The same where AWS is away. What is in hand is kept so long, since drawing it
+            again would cost more than waiting does.
     """
 
     first_seconds: float = 0.25
     longest_seconds: float = 8.0
     total_seconds: float = 60.0
+    away_seconds: float = 3600.0
 
 
 class Retrier:
@@ -43,8 +47,18 @@ class Retrier:
         self._shutdown = shutdown
         self._backoff = backoff
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new may be begun, which ends the tries of what has not begun."""
+        return self._shutdown.requested
+
     def call(
-        self, what: str, action: Callable[[], _T], *, final: tuple[type[Exception], ...] = ()
+        self,
+        what: str,
+        action: Callable[[], _T],
+        *,
+        final: tuple[type[Exception], ...] = (),
+        begun: bool = True,
     ) -> _T:
         """Call an action until it works.
 
@@ -52,6 +66,7 @@ class Retrier:
             what: What it does, for the log.
             action: The action. It must be harmless to repeat.
             final: Errors for which there is no use in another try.
+            begun: Whether it is for a task that has begun, which a stop lets go on for a while.
 
         Returns:
             What the action returned.
@@ -61,6 +76,7 @@ class Retrier:
         """
         began = time.monotonic()
         pause = self._backoff.first_seconds
+        may_go_on = self._shutdown.pause if begun else self._shutdown.pause_unless_requested
         while True:
             try:
                 return action()
@@ -69,8 +85,11 @@ class Retrier:
             except Exception as error:
                 # Agents that failed together should not come back together.
                 wait = pause * random.uniform(0.5, 1.0)
-                late = time.monotonic() + wait - began > self._backoff.total_seconds
-                if late or not self._shutdown.pause(wait):
+                late = time.monotonic() + wait - began > self._patience(error)
+                if late or not may_go_on(wait):
                     raise
                 _LOG.warning("%s failed, trying again: %s", what, error)
                 pause = min(2 * pause, self._backoff.longest_seconds)
+
+    def _patience(self, error: Exception) -> float:
+        return self._backoff.away_seconds if is_away(error) else self._backoff.total_seconds

@@ -72,7 +72,13 @@ class Agent:
         )
         outputs = Outputs(clients.s3, environment.output_bucket)
         self._leases = Leases(self._queue, lease_seconds=environment.lease_seconds)
-        self._returns = Returns(self._queue, self._leases, clients.s3, environment.output_bucket)
+        self._returns = Returns(
+            self._queue,
+            self._leases,
+            clients.s3,
+            environment.output_bucket,
+            max_tries=environment.max_receive_count,
+        )
         endings = Endings(
             queue=self._queue,
             leases=self._leases,
@@ -125,6 +131,7 @@ class Agent:
         )
         self.worker = Worker(
             intake=self._intake,
+            returns=self._returns,
             engine=engine,
             models=models,
             progress=progress,

@@ -54,3 +54,11 @@ class Shutdown:
             Whether there is time to go on.
         """
         return not self._over.wait(seconds)
+
+    def pause_unless_requested(self, seconds: float) -> bool:
+        """Wait, unless the end is asked for sooner.
+
+        Returns:
+            Whether something new may still be begun.
+        """
+        return not self._requested.wait(seconds)

@@ -198,7 +198,7 @@ class Watch:
             updated_at=timestamp(),
             model=task.request.model,
             runtime=self._runtime_name,
-            attempt=work.message.receive_count,
+            attempt=work.tries,
             started_at=timestamp(work.started_at),
             step=work.step,
             steps=work.steps,

@@ -64,7 +64,7 @@ class Work:
         return {
             "task_id": self.task.task_id,
             "model": self.task.request.model,
-            "attempt": self.message.receive_count,
+            "attempt": self.tries,
             "traceparent": self.task.traceparent,
         }
 

@@ -18,6 +18,7 @@ from .model_in_use import ModelInUse
 from .models import Models
 from .progress import Progress
 from .retry import Retrier
+from .returns import Returns
 from .shutdown import Shutdown
 from .watch import Watch
 from .work import Work
@@ -39,6 +40,7 @@ class Worker:
         self,
         *,
         intake: Intake,
+        returns: Returns,
         engine: Engine,
         models: Models,
         progress: Progress,
@@ -55,6 +57,7 @@ class Worker:
 
         Args:
             intake: Where tasks come from.
+            returns: Told when a task begins.
             engine: What makes pictures.
             models: The models.
             progress: Told how far the GPU is.
@@ -68,6 +71,7 @@ class Worker:
             max_input_pixels: Most pixels of an input image.
         """
         self._intake = intake
+        self._returns = returns
         self._engine = engine
         self._models = models
         self._progress = progress
@@ -162,7 +166,13 @@ class Worker:
             guidance_scale=defaults.guidance_scale,
             scheduler=defaults.scheduler,
         )
-        self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        try:
+            self._engine.generate(generation, timeout=self._task_timeout_seconds)
+        except TaskFailure as failure:
+            if failure.code != "unsupported-request":
+                raise
+            # A model that draws only from an image, say: its first task warms it up.
+            _LOG.info("not warmed up: %s", failure)
 
     def _handle(self, work: Work) -> None:
         try:
@@ -197,6 +207,7 @@ class Worker:
         if work.cancelled:
             raise EngineCancelled
         work.begin()
+        self._returns.begin(work.message, work.tries)
         _LOG.info("started", extra=work.log_fields())
         began = time.monotonic()
         model = self._use(work.task.request.model, work.task.request)

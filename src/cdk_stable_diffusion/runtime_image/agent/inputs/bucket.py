@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..outputs import error_code
+from ..aws_errors import error_code
 from .policy import InputPolicy
 from .refusal import InputRefused
 
