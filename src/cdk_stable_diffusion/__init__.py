@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .cluster import SdEksCluster as SdEksCluster
     from .cluster import VpcEndpoints as VpcEndpoints
     from .observability import SdObservability as SdObservability
+    from .runtime import Batching as Batching
     from .runtime import Capacity as Capacity
     from .runtime import DisruptionBudget as DisruptionBudget
     from .runtime import DisruptionReason as DisruptionReason
@@ -58,6 +59,7 @@ _HOMES = {
     "SdEksCluster": "cluster",
     "VpcEndpoints": "cluster",
     "SdObservability": "observability",
+    "Batching": "runtime",
     "Capacity": "runtime",
     "DisruptionBudget": "runtime",
     "DisruptionReason": "runtime",

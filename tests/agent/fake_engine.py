@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cdk_stable_diffusion.contract import Parameters
 from cdk_stable_diffusion.runtime_image.agent.engine import (
@@ -32,6 +32,9 @@ class FakeEngine:
         self.loads: list[str] = []
         self.generations: list[Generation] = []
         self.warm_ups = 0
+        self.passes: list[int] = []
+        self.prepared: list[list[str]] = []
+        self.most_pictures: int | None = None
         self.closed = threading.Event()
         self.on_load: Callable[[ModelDirectory], None] | None = None
         self._model: str | None = None
@@ -54,6 +57,21 @@ class FakeEngine:
         self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
     ) -> Drawing:
         """Draw one colour a seed."""
+        self.passes.append(1)
+        return self._draw(generation)
+
+    def generate_together(
+        self,
+        generations: Sequence[Generation],
+        *,
+        timeout: float,
+        on_step: OnStep | None = None,
+    ) -> tuple[Drawing, ...]:
+        """Draw each as if it were alone."""
+        self.passes.append(len(generations))
+        return tuple(map(self._draw, generations))
+
+    def _draw(self, generation: Generation) -> Drawing:
         if generation.prompt == "warm-up":
             self.warm_ups += 1
         else:
@@ -84,7 +102,12 @@ class FakeEngine:
                 scheduler=generation.scheduler,
             ),
             software={"fake": "1"},
+            most_pictures=self.most_pictures,
         )
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Take note."""
+        self.prepared.append([generation.prompt for generation in generations])
 
     def cancel(self) -> None:
         """Do nothing."""

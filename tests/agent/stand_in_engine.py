@@ -5,6 +5,7 @@
             and at which it stopped
 "refuse"    fails for good
 "stall 2"   is nearly done at once, then takes two seconds more
+"late 2"    makes a step, takes a second, is nearly done, and takes a second more
 "random 2"  takes two seconds and draws differently each time
 "noise"     prints to standard output before it answers
 
@@ -92,9 +93,18 @@ WAYS_TO_FAIL: dict[str, Callable[[FrameWriter, int], None]] = {
 }
 
 
+_DOES_SOMETHING = frozenset(
+    {*WAYS_TO_FAIL, "sleep", "refuse", "stall", "late", "random", "noise", "count"}
+)
+
+
 def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
+    """Draw for one task, or for several together, of which the worst decides what happens."""
     global _step
-    identifier, words = header["id"], header["prompt"].split()
+    identifier, orders = header["id"], header.get("orders") or [header]
+    prompts: list[str] = [order["prompt"] for order in orders]
+    known = [prompt for prompt in prompts if prompt.split()[0] in _DOES_SOMETHING]
+    words = sorted(known or prompts, key=lambda prompt: prompt.startswith("sleep"))[0].split()
     way = WAYS_TO_FAIL.get(words[0])
     if way is not None and not (len(words) == 3 and Path(words[2]).exists()):
         if len(words) == 3:
@@ -111,6 +121,10 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
     if words[0] == "stall":
         writer.write({"id": identifier, "event": "step", "step": 19, "steps": 20})
         time.sleep(float(words[1]))
+    if words[0] == "late":
+        for step in (1, 19):
+            writer.write({"id": identifier, "event": "step", "step": step, "steps": 20})
+            time.sleep(float(words[1]) / 2)
     takes_time = words[0] in ("sleep", "random", "count")
     steps = int(float(words[-1]) / 0.05) if takes_time else 1
     for step in range(steps):
@@ -123,12 +137,14 @@ def _generate(writer: FrameWriter, header: dict[str, Any]) -> None:
             writer.write({"id": identifier, "event": "cancelled"})
             return
         writer.write({"id": identifier, "event": "step", "step": step + 1, "steps": steps})
-    for seed in header["seeds"]:
-        picture = {"event": "picture", "width": 8, "height": 8, "seed": seed}
-        pixels = os.urandom(8 * 8 * 3) if words[0] == "random" else bytes(8 * 8 * 3)
-        writer.write({"id": identifier, **picture}, pixels)
+    for place, order in enumerate(orders):
+        for seed in order["seeds"]:
+            picture = {"event": "picture", "width": 8, "height": 8, "seed": seed, "order": place}
+            pixels = os.urandom(8 * 8 * 3) if words[0] == "random" else bytes(8 * 8 * 3)
+            writer.write({"id": identifier, **picture}, pixels)
     most = min(steps, 150)
-    parameters = {"width": 8, "height": 8, "steps": most, "guidance_scale": 1.0, "seed": 0}
+    values = {"width": 8, "height": 8, "steps": most, "guidance_scale": 1.0}
+    parameters = [{**values, "seed": order["seeds"][0]} for order in orders]
     answer = {"event": "done", "parameters": parameters, "software": {"stand-in": "1"}}
     writer.write({"id": identifier, **answer})
 

@@ -68,8 +68,23 @@ def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
     )
     assert [picture.seed for picture in drawing.pictures] == [4, 5]
     assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.rasters)
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert (steps[0], steps[-1]) == ((1, 4), (4, 4))
     assert engine.health().model == "d"
+
+
+def test_quick_steps_are_told_now_and_then(engine: ChildEngine) -> None:
+    steps: list[int] = []
+    engine.generate(_draw("sleep 1"), timeout=5, on_step=lambda step, _: steps.append(step))
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (1, 20)
+    # Each takes 50 ms.
+    assert 4 <= len(steps) <= 12
+
+
+def test_it_draws_for_several_tasks(engine: ChildEngine) -> None:
+    drawings = engine.generate_together([_draw("x", seeds=(4, 5)), _draw("y")], timeout=5)
+    assert [[each.seed for each in drawing.pictures] for drawing in drawings] == [[4, 5], [0]]
+    assert [drawing.parameters.seed for drawing in drawings] == [4, 0]
 
 
 def test_what_a_library_prints_does_not_disturb(engine: ChildEngine) -> None:
@@ -174,6 +189,43 @@ def test_cancel_ends_the_drawing_and_keeps_the_child(engine: ChildEngine) -> Non
 
 def test_cancel_without_a_task_does_nothing(engine: ChildEngine) -> None:
     engine.cancel()
+    assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
+
+
+def test_what_is_prepared_begins_by_itself_and_is_drawn_once(engine: ChildEngine) -> None:
+    first = _draw("sleep 0.1")
+    next_ = _draw("sleep 0.4", seeds=(3, 4))
+    engine.generate(first, timeout=5, on_step=lambda *_: engine.prepare([next_]))
+    time.sleep(0.5)
+    began = time.monotonic()
+    drawing = engine.generate(next_, timeout=5)
+    assert time.monotonic() - began < 0.3
+    assert [picture.seed for picture in drawing.pictures] == [3, 4]
+    assert len(engine.generate(first, timeout=5).pictures) == 1
+
+
+@pytest.mark.parametrize("instead", ["another", "several", "a model", "nothing"])
+def test_what_is_prepared_in_vain_is_stopped(engine: ChildEngine, instead: str) -> None:
+    engine.prepare([_draw("sleep 20")])
+    if instead == "a model":
+        engine.load(MODEL, timeout=5)
+    elif instead == "nothing":
+        engine.prepare(())
+    short = _draw("x", seeds=(7, 8))
+    if instead == "several":
+        drawing = engine.generate_together([short, short], timeout=5)[1]
+    else:
+        drawing = engine.generate(short, timeout=5)
+    assert [picture.seed for picture in drawing.pictures] == [7, 8]
+
+
+def test_what_was_prepared_for_a_child_that_died_is_sent_to_the_next(engine: ChildEngine) -> None:
+    engine.prepare([_draw("x")])
+    assert engine.process_id is not None
+    os.kill(engine.process_id, 9)
+    wait_until(lambda: not engine.health().running, "the death is noticed")
+    engine.prepare([_draw("x")])
+    assert engine.wait_until_ready(20)
     assert len(engine.generate(_draw("x"), timeout=5).pictures) == 1
 
 

@@ -100,6 +100,23 @@ def test_what_turns_out_to_wait_for_long_is_given_back_and_it_costs_no_try(
     assert log(scene, 0).count('"started"') == 1
 
 
+def test_what_the_engine_was_told_of_already_is_given_back_too(scene: Scene, run: Run) -> None:
+    """The first task's last step is done, and so the engine has the second one's command."""
+    agent = run(max_receive_count=1, drain_seconds=3)
+    wait_until(ready(scene), "the agent is ready")
+    scene.send(prompt="sleep 1")
+    wait_until(begun(scene), "the first is begun")
+    tasks = [scene.send(prompt=prompt) for prompt in ("late 2", "next")]
+    wait_until(lambda: run.begun()[tasks[0].task_id] == 1, "the second is begun")
+    wait_until(lambda: scene.left() == (0, 2), "the third is in hand")
+    agent.send_signal(signal.SIGTERM)
+    wait_until(lambda: scene.left() == (1, 1), "the third is there for others", seconds=1)
+    assert agent.wait(10) == 0
+    assert [result.status for result in scene.wait_for_results(2)] == ["succeeded"] * 2
+    assert scene.left() == (1, 0)
+    assert not run.begun()[tasks[1].task_id]
+
+
 def test_a_task_that_comes_twice_to_a_busy_agent_runs_once(scene: Scene, run: Run) -> None:
     run()
     wait_until(ready(scene), "the agent is ready")

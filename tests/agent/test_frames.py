@@ -45,6 +45,20 @@ def test_what_is_written_is_read(header: dict[str, object], payload: bytes) -> N
     reader.close()
 
 
+@given(payloads=st.lists(st.sampled_from([0, 1, 100, 4_096, 9_000]), min_size=2, max_size=6))
+def test_frames_that_come_together_are_read_one_by_one(payloads: list[int]) -> None:
+    reader, writer = _pipe()
+    for number, size in enumerate(payloads):
+        writer.write({"n": number}, bytes([number]) * size)
+    writer.close()
+    for number, size in enumerate(payloads):
+        frame = reader.read()
+        assert frame is not None
+        assert (frame.header, frame.payload) == ({"n": number}, bytes([number]) * size)
+    assert reader.read() is None
+    reader.close()
+
+
 def test_a_picture_larger_than_the_pipe_passes_whole() -> None:
     reader, writer = _pipe()
     picture = os.urandom(3_000_000)

@@ -57,6 +57,26 @@ def test_it_draws_and_says_with_what(engine: ChildEngine, random_model: Path) ->
     assert set(drawing.software) == {"diffusers", "torch", "transformers"}
 
 
+def test_it_draws_for_several_tasks_in_one_pass(engine: ChildEngine, random_model: Path) -> None:
+    engine = _ready(engine, random_model)
+    steps: list[tuple[int, int]] = []
+    generations = [_draw(1), replace(_draw(2, 3), prompt="blue", negative_prompt="a")]
+    drawings = engine.generate_together(
+        generations, timeout=60, on_step=lambda *step: steps.append(step)
+    )
+    assert (steps[0], steps[-1]) == ((1, 3), (3, 3))
+    assert [[each.seed for each in drawing.pictures] for drawing in drawings] == [[1], [2, 3]]
+    assert [drawing.parameters.seed for drawing in drawings] == [1, 2]
+    assert [drawing.most_pictures for drawing in drawings] == [None, None]
+    for generation, drawing in zip(generations, drawings, strict=True):
+        alone = engine.generate(generation, timeout=60)
+        assert alone.parameters == drawing.parameters
+        for one, other in zip(alone.rasters, drawing.rasters, strict=True):
+            assert max(abs(a - b) for a, b in zip(one.pixels, other.pixels, strict=True)) <= 1
+    with pytest.raises(TaskFailure, match="not alike"):
+        engine.generate_together([_draw(1), _draw(2, steps=4)], timeout=60)
+
+
 def test_it_begins_with_a_picture(engine: ChildEngine, random_model: Path) -> None:
     file = io.BytesIO()
     # More bytes than a pipe holds at a time.
@@ -200,12 +220,15 @@ def test_it_does_not_outlive_its_agent() -> None:
 def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         device = "cuda"
+        most_pictures: int | None = None
 
         def load(self, directory: Path) -> None:
             raise BrokenDevice("generation-failed", "CUDA error", transient=True)
 
         def draw(self, order: object, on_step: object, cancelled: object) -> None:
             raise AssertionError("is never asked")
+
+        draw_together = draw
 
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)

@@ -477,6 +477,13 @@ def test_files_come_to_the_engine_behind_the_command() -> None:
             orders.append(order)
             return [], {}
 
+        def draw_together(self, *_: object) -> None:
+            raise AssertionError("is never asked")
+
+        @property
+        def most_pictures(self) -> None:
+            return None
+
     commands, answers = os.pipe(), os.pipe()
     reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])
     server, events = Server(reader, writer), FrameReader(answers[0])

@@ -21,6 +21,9 @@ MOST_RETURNS = 10
 The queue's own limit must leave room for it, since it counts every receiving.
 """
 
+MOST_BATCH_TASKS = 16
+"""Most tasks that may share a forward pass: beyond it, each waits for all and little is gained."""
+
 _Settings = TypeVar("_Settings", bound="_Environment")
 
 
@@ -129,6 +132,7 @@ class AgentEnvironment(_Environment):
         engine: What makes the pictures; one of `contract.engines.ENGINES`.
         engine_url: Where an engine in another container listens.
         engine_directory: Directory that is shared with such an engine.
+        batch_tasks: Most tasks that share a forward pass; 1 for each alone.
     """
 
     queue_url: str
@@ -156,6 +160,7 @@ class AgentEnvironment(_Environment):
     engine: str = DIFFUSERS
     engine_url: str = ""
     engine_directory: str = ""
+    batch_tasks: int = 1
 
     def _faults(self) -> list[str]:
         checks = (
@@ -196,6 +201,11 @@ class AgentEnvironment(_Environment):
                 self.engine == DIFFUSERS or bool(self.engine_directory),
                 "engine_directory",
                 "must name the directory that is shared with the engine",
+            ),
+            (
+                1 <= self.batch_tasks <= MOST_BATCH_TASKS,
+                "batch_tasks",
+                f"must be 1 to {MOST_BATCH_TASKS}",
             ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]

@@ -143,7 +143,10 @@ TIMING_FIELDS: tuple[Field, ...] = (
     Moment("finished_at", "When its pictures were stored, or it ended without.", required=True),
     _seconds("waiting_seconds", "From submitted to started."),
     _seconds("loading_seconds", "Loading the model; 0 where it was loaded."),
-    _seconds("generating_seconds", "Generating the pictures."),
+    _seconds(
+        "generating_seconds",
+        "Generating the pictures; where tasks shared a pass, this one's part of it by pictures.",
+    ),
     _seconds("delivering_seconds", "Encoding and storing the pictures."),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batching import Batching
 from .disruption import DisruptionBudget, DisruptionReason, DisruptionWindow
 from .engine import Engine
 from .gpu_nodes import Capacity, GpuNodes
@@ -15,6 +16,7 @@ from .runtime import SdRuntime
 from .scaling import Scaling
 
 __all__ = [
+    "Batching",
     "Capacity",
     "DisruptionBudget",
     "DisruptionReason",

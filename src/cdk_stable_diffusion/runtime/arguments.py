@@ -12,6 +12,7 @@ from .._validation import A_WHOLE_NUMBER, Faults
 from ..api import SdApi
 from ..cluster import Priority, RuntimeCluster
 from ..contract.names import is_model_name
+from .batching import A_BATCHING, Batching
 from .claims import Claims
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .engine import Engine
@@ -53,6 +54,7 @@ def check_runtime(
     image: RuntimeImage,
     model_cache_gibibytes: int,
     engine: Engine,
+    batching: Batching,
     input_images: InputImages,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
@@ -72,6 +74,7 @@ def check_runtime(
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
         engine: See `SdRuntime`.
+        batching: See `SdRuntime`.
         input_images: See `SdRuntime`.
 
     Raises:
@@ -101,6 +104,12 @@ def check_runtime(
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
+    if faults.check_type("batching", batching, Batching, A_BATCHING) and is_engine:
+        faults.check(
+            batching.tasks == 1 or engine.image is None,
+            f"batching is up to {batching.tasks} tasks, but {engine.name} draws one task after the "
+            "other: Batching.off()",
+        )
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
     needs: dict[str, object] = {"api": api, "cluster": cluster, "nodes": nodes}

@@ -21,6 +21,7 @@ from ..contract.environment import AgentEnvironment, variable_name
 from ..contract.routing import DYNAMIC
 from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .arguments import check_runtime, disk_use, images_of
+from .batching import Batching
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
 from .engine import Engine
 from .engine_container import ENGINE_DIRECTORY, EngineContainer
@@ -67,6 +68,7 @@ class SdRuntime(Construct):
         model: Which models it serves.
         scaling: How it follows its queue.
         priority: Which runtime's pods go first where there are too few GPUs.
+        batching: Whether tasks share forward passes.
         pool: Its nodes.
         image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
@@ -91,6 +93,7 @@ class SdRuntime(Construct):
     model: Model
     scaling: Scaling
     priority: Priority
+    batching: Batching
     pool: SdNodePool
     image_cache: ImageCache | None
     timing: Timing
@@ -125,6 +128,7 @@ class SdRuntime(Construct):
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
         engine: Engine | None = None,
+        batching: Batching | None = None,
         input_images: InputImages | None = None,
     ) -> None:
         """Make a runtime.
@@ -155,6 +159,7 @@ class SdRuntime(Construct):
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
             engine: What makes its pictures. Default: `Engine.diffusers()`.
+            batching: Whether tasks share forward passes of the GPU. Default: `Batching.off()`.
             input_images: Where the pictures may come from that tasks begin with, and how large
                 they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
 
@@ -167,6 +172,7 @@ class SdRuntime(Construct):
         self.model = model
         self.scaling = Scaling() if scaling is None else scaling
         self.priority = priority
+        self.batching = Batching.off() if batching is None else batching
         nodes = GpuNodes() if nodes is None else nodes
         image = RuntimeImage.from_package() if image is None else image
         self.engine = engine = Engine.diffusers() if engine is None else engine
@@ -186,6 +192,7 @@ class SdRuntime(Construct):
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
             engine=engine,
+            batching=self.batching,
             input_images=input_images,
         )
         super().__init__(scope, id)
@@ -227,6 +234,7 @@ class SdRuntime(Construct):
             engine=engine.name,
             engine_url=engine.url,
             engine_directory="" if engine.image is None else ENGINE_DIRECTORY,
+            batch_tasks=self.batching.tasks,
             input_buckets=input_images._places,
             input_hosts=tuple(input_images.hosts),
             max_input_bytes=input_images._max_bytes,

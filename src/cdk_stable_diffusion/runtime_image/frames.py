@@ -20,6 +20,8 @@ _LENGTHS = struct.Struct(">IQ")
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_PAYLOAD_BYTES = 1 << 30
 _PIECE_BYTES = 1 << 20
+_FRAME_BYTES = 1 << 12
+"""More than a frame without a picture has."""
 
 
 class BrokenFrames(Exception):
@@ -45,6 +47,8 @@ class FrameReader:
     def __init__(self, descriptor: int) -> None:
         """Take over a descriptor that is open for reading."""
         self._descriptor = descriptor
+        # What came with the frame before: one call reads a whole frame that carries no picture.
+        self._rest = b""
 
     def read(self) -> Frame | None:
         """Wait for the next frame.
@@ -62,7 +66,7 @@ class FrameReader:
         if header_bytes > _MAX_HEADER_BYTES or payload_bytes > _MAX_PAYLOAD_BYTES:
             raise BrokenFrames(f"frame of {header_bytes} + {payload_bytes} bytes is too large")
         try:
-            header = json.loads(self._exactly(header_bytes) or b"")
+            header = json.loads((self._exactly(header_bytes) or b"").decode("utf-8"))
         except ValueError as error:
             raise BrokenFrames(f"frame's header is not JSON: {error}") from None
         if not isinstance(header, dict):
@@ -74,15 +78,22 @@ class FrameReader:
         os.close(self._descriptor)
 
     def _exactly(self, count: int, *, may_end: bool = False) -> bytes | None:
-        data = bytearray()
-        while len(data) < count:
-            piece = os.read(self._descriptor, min(count - len(data), _PIECE_BYTES))
+        if len(self._rest) >= count:
+            data, self._rest = self._rest[:count], self._rest[count:]
+            return data
+        pieces, missing = [self._rest], count - len(self._rest)
+        while missing > 0:
+            piece = os.read(self._descriptor, min(max(missing, _FRAME_BYTES), _PIECE_BYTES))
             if not piece:
-                if may_end and not data:
+                if may_end and missing == count:
                     return None
                 raise BrokenFrames("ended in the middle of a frame")
-            data += piece
-        return bytes(data)
+            pieces.append(piece)
+            missing -= len(piece)
+        self._rest = b""
+        if missing < 0:
+            self._rest, pieces[-1] = piece[missing:], piece[:missing]
+        return b"".join(pieces)
 
 
 class FrameWriter:

@@ -43,6 +43,7 @@ class TestRuntime:
                 {"nodes": {}},
                 "nodes is {}: a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool",
             ),
+            ({"batching": 4}, "batching is 4: a Batching, such as Batching.up_to(4)"),
             ({"priority": "high"}, "priority is 'high': a Priority, such as Priority.HIGH"),
             (
                 {"nodes": GpuNodes(termination_grace=Duration.minutes(6))},

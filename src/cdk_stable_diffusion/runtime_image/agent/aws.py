@@ -51,6 +51,8 @@ def make_clients(topic_arn: str) -> Clients:
             read_timeout=read_timeout,
             max_pool_connections=_CONNECTIONS,
             user_agent=_USER_AGENT,
+            # The calls here are few and tested; to check each again takes a tenth of its time.
+            parameter_validation=False,
         )
         return session.client(service, region_name=region, config=config)
 

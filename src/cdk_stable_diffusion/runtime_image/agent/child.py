@@ -17,7 +17,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...contract import Parameters
@@ -47,7 +49,9 @@ _MISSED_STEPS = 3
 
 _LEAST_CANCEL_SECONDS = 2.0
 _IMPORT_SECONDS = 300.0
-# A picture fits, so that the GPU need not wait until the agent has read it.
+_STEP_SECONDS = 0.1
+# A picture fits, so that the GPU need not wait until the agent has read it; and so do the longest
+# prompts of many tasks, so that the agent need not wait for an engine that hangs.
 _PIPE_BYTES = 1 << 20
 
 
@@ -71,6 +75,7 @@ class ChildEngine:
         self._closed = False
         self._identifiers = itertools.count(1)
         self._generating: int | None = None
+        self._ahead: _Ahead | None = None
         self._deaths_at_start = 0
         self._not_before = 0.0
         self._model: str | None = None
@@ -129,7 +134,10 @@ class ChildEngine:
             return
         self._model = None
         header = {"command": "load", "directory": str(model.path), "digest": model.digest}
-        for frame in self._run(header, timeout):
+        self._forget_what_is_ahead()
+        child, identifier = self._running_child(), next(self._identifiers)
+        child.send({**header, "id": identifier}, b"")
+        for frame in _Events(self, child, identifier, timeout):
             if frame.header["event"] == "done":
                 self._model = model.digest
 
@@ -141,7 +149,7 @@ class ChildEngine:
         Args:
             generation: What to draw.
             timeout: Most seconds that it may take; then the child is replaced.
-            on_step: Called after each step.
+            on_step: Called after steps: the first, the last, and others every tenth of a second.
 
         Returns:
             The pictures.
@@ -150,51 +158,45 @@ class ChildEngine:
             TaskFailure: If that is impossible.
             EngineCancelled: If `cancel` was called.
         """
-        header = {
-            "command": "generate",
-            "prompt": generation.prompt,
-            "negative_prompt": generation.negative_prompt,
-            "seeds": list(generation.seeds),
-            "width": generation.width,
-            "height": generation.height,
-            "steps": generation.steps,
-            "guidance_scale": generation.guidance_scale,
-            "scheduler": generation.scheduler,
-            "task_type": generation.task_type,
-            "strength": generation.strength,
-            "scale": generation.scale,
-            "max_input_pixels": generation.max_input_pixels,
-            "adapters": _assets(*generation.adapters),
-            "embeddings": _assets(*generation.embeddings),
-            "vae": _assets(*([generation.vae] if generation.vae else [])),
-            "control_scale": generation.control_scale,
-            "inputs": {name: len(data) for name, data in generation.inputs.items()},
-        }
-        pictures: list[Raster] = []
-        for frame in self._run(header, timeout, b"".join(generation.inputs.values())):
-            event = frame.header
-            if event["event"] == "step" and on_step is not None:
-                on_step(event["step"], event["steps"])
-            elif event["event"] == "picture":
-                pictures.append(
-                    Raster(
-                        width=event["width"],
-                        height=event["height"],
-                        seed=event["seed"],
-                        pixels=frame.payload,
-                    )
-                )
-            elif event["event"] == "cancelled":
-                raise EngineCancelled
-            elif event["event"] == "done":
-                parameters = Parameters.from_dict(event["parameters"])
-                return Drawing(
-                    pictures=tuple(pictures), parameters=parameters, software=event["software"]
-                )
-        raise AssertionError("unreachable: a command ends with an event")
+        return self._generate((generation,), timeout, on_step)[0]
+
+    def generate_together(
+        self,
+        generations: Sequence[Generation],
+        *,
+        timeout: float,
+        on_step: OnStep | None = None,
+    ) -> tuple[Drawing, ...]:
+        """Draw for several tasks in one pass.
+
+        Args:
+            generations: What to draw; they differ in prompts, seeds and number of pictures alone.
+            timeout: Most seconds that it may take; then the child is replaced.
+            on_step: Called after steps: the first, the last, and others every tenth of a second.
+
+        Returns:
+            The pictures of each.
+
+        Raises:
+            TaskFailure: If that is impossible, for all of them.
+            EngineCancelled: If `cancel` was called.
+        """
+        return self._generate(tuple(generations), timeout, on_step)
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Send what is asked for next, so that the child need not wait for it.
+
+        Args:
+            generations: What to draw; none to forget what was prepared before.
+        """
+        self._forget_what_is_ahead()
+        child = self._child
+        if generations and child is not None and child.running:
+            self._ahead = _Ahead(child, next(self._identifiers), tuple(generations))
+            child.send(*_command(self._ahead.identifier, self._ahead.generations))
 
     def cancel(self) -> None:
-        """Stop the running `generate` within one step, if there is one."""
+        """Stop what is being drawn within one step, if there is anything."""
         identifier, child = self._generating, self._child
         if identifier is not None and child is not None:
             child.write({"command": "cancel", "id": identifier})
@@ -222,11 +224,30 @@ class ChildEngine:
         if child is not None:
             child.end(_GOODBYE_SECONDS)
 
-    def _run(self, header: dict[str, Any], timeout: float, payload: bytes = b"") -> _Events:
+    def _generate(
+        self, generations: tuple[Generation, ...], timeout: float, on_step: OnStep | None
+    ) -> tuple[Drawing, ...]:
+        child, ahead = self._running_child(), self._ahead
+        if ahead is not None and (ahead.child, ahead.generations) == (child, generations):
+            self._ahead = None
+            self._generating = identifier = ahead.identifier
+        else:
+            self._forget_what_is_ahead()
+            self._generating = identifier = next(self._identifiers)
+            child.send(*_command(identifier, generations))
+        return _drawings(_Events(self, child, identifier, timeout), on_step)
+
+    def _forget_what_is_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            # Its answers are for nobody then.
+            ahead.child.write({"command": "cancel", "id": ahead.identifier})
+
+    def _running_child(self) -> _Child:
         child = self._child
         if child is None or not child.running:
             raise TaskFailure("generation-failed", "the engine is not running", transient=True)
-        return _Events(self, child, header, timeout, payload)
+        return child
 
     def _import_left(self, child: _Child) -> float:
         return max(0.0, child.started + self._import_seconds - time.monotonic())
@@ -269,22 +290,18 @@ class _Events:
         self,
         engine: ChildEngine,
         child: _Child,
-        header: dict[str, Any],
+        identifier: int,
         timeout: float,
-        payload: bytes,
     ) -> None:
         self._engine = engine
         self._child = child
-        self._id = next(engine._identifiers)
+        self._id = identifier
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._ended = False
         self._began = self._last_step = time.monotonic()
         self._steps = 0
         self._too_long = False
-        if header["command"] == "generate":
-            engine._generating = self._id
-        child.send({**header, "id": self._id}, payload)
 
     def __iter__(self) -> _Events:
         return self
@@ -345,7 +362,9 @@ class _Events:
     def _works(self) -> bool:
         """Tell whether it is still making its steps, and merely has too many of them."""
         silent = time.monotonic() - self._last_step
-        return self._steps > 0 and silent < _MISSED_STEPS * self._step_seconds()
+        # Quick steps are told of now and then only.
+        between = max(_STEP_SECONDS, self._step_seconds())
+        return self._steps > 0 and silent < _MISSED_STEPS * between
 
     def _step_seconds(self) -> float:
         return (self._last_step - self._began) / max(1, self._steps)
@@ -353,6 +372,15 @@ class _Events:
     def _end(self) -> None:
         self._ended = True
         self._engine._generating = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What a child has been sent before anybody asked for it."""
+
+    child: _Child
+    identifier: int
+    generations: tuple[Generation, ...]
 
 
 class _Child:
@@ -363,7 +391,8 @@ class _Child:
         from_engine, to_agent = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             # What Linux alone can do, and as much as it lets an ordinary user.
-            fcntl.fcntl(from_engine, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            for pipe in (from_engine, from_agent):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self.process = subprocess.Popen(
                 [*command, str(from_agent), str(to_agent)],
@@ -388,6 +417,7 @@ class _Child:
         self._changed = threading.Event()
         self._writer = FrameWriter(to_engine)
         self._ended = threading.Event()
+        self._last_step = 0.0
         threading.Thread(
             target=self._read, args=(FrameReader(from_engine),), name="engine-reader", daemon=True
         ).start()
@@ -437,13 +467,28 @@ class _Child:
             return f"by signal {signal.Signals(-status).name}"
         return f"with exit status {status}"
 
+    def _comes_too_soon(self, header: dict[str, Any]) -> bool:
+        """Tell whether a frame says what nobody needs to hear so soon after the last time.
+
+        To wake a thread for each of the quick steps of a small picture takes longer than what
+        that thread does with them.
+        """
+        if header.get("event") != "step":
+            return False
+        now = time.monotonic()
+        is_between = 1 < header["step"] < header["steps"]
+        if is_between and now - self._last_step < _STEP_SECONDS:
+            return True
+        self._last_step = now
+        return False
+
     def _read(self, reader: FrameReader) -> None:
         try:
             while (frame := reader.read()) is not None:
                 if frame.header.get("event") == "ready":
                     self.ready.set()
                     self._changed.set()
-                else:
+                elif not self._comes_too_soon(frame.header):
                     self.frames.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("engine's pipe: %s", error)
@@ -452,3 +497,70 @@ class _Child:
             self._ended.set()
             self.frames.put(None)
             self._changed.set()
+
+
+def _command(identifier: int, generations: tuple[Generation, ...]) -> tuple[dict[str, Any], bytes]:
+    """Return the command to draw, and the files that go with it."""
+    first, *others = generations
+    if others:
+        orders = list(map(_order, generations))
+        return {"command": "generate_together", "id": identifier, "orders": orders}, b""
+    header = {"command": "generate", "id": identifier, **_order(first)}
+    return header, b"".join(first.inputs.values())
+
+
+def _order(generation: Generation) -> dict[str, Any]:
+    """Return what a command says of what to draw."""
+    return {
+        "prompt": generation.prompt,
+        "negative_prompt": generation.negative_prompt,
+        "seeds": list(generation.seeds),
+        "width": generation.width,
+        "height": generation.height,
+        "steps": generation.steps,
+        "guidance_scale": generation.guidance_scale,
+        "scheduler": generation.scheduler,
+        "task_type": generation.task_type,
+        "strength": generation.strength,
+        "scale": generation.scale,
+        "max_input_pixels": generation.max_input_pixels,
+        "inputs": {name: len(data) for name, data in generation.inputs.items()},
+        "adapters": _assets(*generation.adapters),
+        "embeddings": _assets(*generation.embeddings),
+        "vae": _assets(*([generation.vae] if generation.vae else [])),
+        "control_scale": generation.control_scale,
+    }
+
+
+def _drawings(events: Iterable[Frame], on_step: OnStep | None) -> tuple[Drawing, ...]:
+    """Return what was drawn for each order of a command."""
+    pictures: dict[int, list[Raster]] = defaultdict(list)
+    for frame in events:
+        event = frame.header
+        if event["event"] == "step" and on_step is not None:
+            on_step(event["step"], event["steps"])
+        elif event["event"] == "picture":
+            pictures[event.get("order", 0)].append(
+                Raster(
+                    width=event["width"],
+                    height=event["height"],
+                    seed=event["seed"],
+                    pixels=frame.payload,
+                )
+            )
+        elif event["event"] == "cancelled":
+            raise EngineCancelled
+        elif event["event"] == "done":
+            parameters = event["parameters"]
+            return tuple(
+                Drawing(
+                    pictures=tuple(pictures[order]),
+                    parameters=Parameters.from_dict(values),
+                    software=event["software"],
+                    most_pictures=event.get("most_pictures"),
+                )
+                for order, values in enumerate(
+                    parameters if isinstance(parameters, list) else [parameters]
+                )
+            )
+    raise AssertionError("unreachable: a command ends with an event")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -139,11 +139,14 @@ class Drawing:
         pictures: The pictures, in the order of the seeds.
         parameters: The values that were used.
         software: Versions of what made them, such as ``{"diffusers": "0.42.1"}``.
+        most_pictures: How many such pictures one pass has memory for, as this one showed; None
+            where nothing but the settings limits them.
     """
 
     pictures: tuple[Raster | MadeFile, ...]
     parameters: Parameters
     software: dict[str, str]
+    most_pictures: int | None = None
 
     @property
     def rasters(self) -> tuple[Raster, ...]:
@@ -192,8 +195,32 @@ class Engine(Protocol):
             EngineCancelled: If `cancel` was called.
         """
 
+    def generate_together(
+        self,
+        generations: Sequence[Generation],
+        *,
+        timeout: float,
+        on_step: OnStep | None = None,
+    ) -> tuple[Drawing, ...]:
+        """Draw for several tasks in one pass.
+
+        They differ in prompts, seeds and number of pictures alone; each picture is as if its task
+        had been alone, but for what a device's rounding depends on the size of a batch.
+
+        Raises:
+            TaskFailure: If that is impossible, for all of them.
+            EngineCancelled: If `cancel` was called.
+        """
+
+    def prepare(self, generations: Sequence[Generation]) -> None:
+        """Take in what is asked for next, to begin with it the moment the present work ends.
+
+        It is asked for as always then. It is forgotten if something else is asked for, or prepared;
+        to prepare nothing is to forget it. An engine may do nothing here.
+        """
+
     def cancel(self) -> None:
-        """Stop the running `generate` within one step, if there is one."""
+        """Stop what is being drawn within one step, if there is one."""
 
     def health(self) -> EngineHealth:
         """Tell how it is, without waiting."""

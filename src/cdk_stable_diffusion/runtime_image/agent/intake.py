@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 from ...contract import InvalidMessage, TaskMessage
@@ -27,6 +26,7 @@ from .progress import Progress
 from .receiver import Receiver
 from .retry import Retrier
 from .returns import Returns
+from .sharing import Sharing
 from .task_queue import Received
 from .watch import Watch
 from .work import Work
@@ -69,6 +69,7 @@ class Intake:
         deliveries: DeliveryPool,
         retrier: Retrier,
         progress: Progress,
+        sharing: Sharing,
         watch: Watch,
         most_tasks: int,
         most_bytes: int,
@@ -86,6 +87,7 @@ class Intake:
             deliveries: Where endings run.
             retrier: How to try again.
             progress: How long the GPU is busy.
+            sharing: Which tasks share a pass.
             watch: Whether a client wants a task still.
             most_tasks: Most tasks to hold that have not begun, besides one for an idle GPU.
             most_bytes: Most bytes of messages and input images to hold so.
@@ -100,11 +102,15 @@ class Intake:
         self._deliveries = deliveries
         self._retrier = retrier
         self._progress = progress
+        self._sharing = sharing
+        # What the next pass has room for is worth holding, but never against the settings.
+        self._most_tasks = most_tasks and max(most_tasks, sharing.most_tasks)
         self._watch = watch
-        self._most_tasks = most_tasks
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
-        self._hand: deque[_InHand] = deque()
+        self._hand: list[_InHand] = []
+        # Taken from the hand for the pass after the one that runs.
+        self._chosen: list[_InHand] = []
         self._gpu_waits = False
         self._was_too_early = False
         self._stopped = False
@@ -122,23 +128,48 @@ class Intake:
         """Whether its threads live."""
         return self._thread.is_alive() and self._receiver.alive
 
-    def next(self) -> Work | None:
+    def next(self) -> list[Work]:
         """Wait for a task, for an idle GPU.
 
         Returns:
-            The task; None once the agent is to stop.
+            The task and, behind it, those that are in hand already and can share its pass; none
+            once the agent is to stop.
         """
         with self._changed:
             self._gpu_waits = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._hand or self._stopped)
+            self._changed.wait_for(lambda: self._chosen or self._hand or self._stopped)
             self._gpu_waits = False
             self._was_too_early = False
             if self._stopped:
-                return None
-            in_hand = self._hand.popleft()
+                return []
+            taken = self._chosen or self._choose()
+            self._chosen = []
             self._changed.notify_all()
-            return in_hand.work
+            return [in_hand.work for in_hand in taken]
+
+    def choose(self, model: str) -> list[Work]:
+        """Choose what comes next, for a GPU that will be idle in a moment.
+
+        Args:
+            model: The model that it holds.
+
+        Returns:
+            What `next` will return, unless it is given back before; none if nothing of that model
+            comes next, or if it was chosen already.
+        """
+        with self._changed:
+            if self._stopped or self._chosen or not self._hand:
+                return []
+            if self._hand[0].work.task.request.model != model:
+                return []
+            self._chosen = self._choose()
+            return [in_hand.work for in_hand in self._chosen]
+
+    @property
+    def has_chosen(self) -> bool:
+        """Whether something is chosen still."""
+        return bool(self._chosen)
 
     def wake(self) -> None:
         """Look at the GPU's progress now: a generation has begun."""
@@ -156,8 +187,7 @@ class Intake:
         """
         with self._changed:
             self._stopped = True
-            left = [in_hand.work.message for in_hand in self._hand]
-            self._hand.clear()
+            left = self._let_go()
             self._changed.notify_all()
         self._returns.give_back(left)
         return self._receiver.stop(grace)
@@ -194,29 +224,45 @@ class Intake:
         return None
 
     def _seconds_to_next_look(self) -> float:
-        held = sum(in_hand.size for in_hand in self._hand)
-        full = len(self._hand) >= self._most_tasks or held >= self._most_bytes
+        held = [*self._chosen, *self._hand]
+        full = len(held) >= self._most_tasks
+        full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
         if full or self._was_too_early:
             return _TICK_SECONDS
         would_begin = self._progress.remaining()
         soon = _SOON_SECONDS
-        if self._hand:
-            would_begin += len(self._hand) * self._progress.usual()
+        if held:
+            passes = self._sharing.passes_before_another([each.work for each in self._hand])
+            passes += bool(self._chosen)
+            would_begin += passes * self._progress.usual() if passes else 0.0
             soon = _VERY_SOON_SECONDS
         return max(would_begin - soon, self._next_look - time.monotonic())
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
         with self._changed:
-            if not self._hand or self._gpu_waits:
+            held = [*self._chosen, *self._hand]
+            if not held or self._gpu_waits:
                 return
-            if time.monotonic() - self._hand[0].since < _LONGEST_IN_HAND_SECONDS:
+            if time.monotonic() - held[0].since < _LONGEST_IN_HAND_SECONDS:
                 return
-            messages = [in_hand.work.message for in_hand in self._hand]
-            self._hand.clear()
+            messages = self._let_go()
             self._was_too_early = True
         _LOG.info("gave back what cannot begin soon", extra={"messages": len(messages)})
         self._returns.give_back(messages)
+
+    def _choose(self) -> list[_InHand]:
+        """Take from the hand what is drawn in the next pass."""
+        first, *others = (in_hand.work for in_hand in self._hand)
+        works = [first, *self._sharing.company(first, others)]
+        taken = [each for each in self._hand if _is_in(each.work, works)]
+        self._hand = [each for each in self._hand if not _is_in(each.work, works)]
+        return taken
+
+    def _let_go(self) -> list[Received]:
+        messages = [in_hand.work.message for in_hand in (*self._chosen, *self._hand)]
+        self._chosen, self._hand = [], []
+        return messages
 
     def _put(self, work: Work) -> None:
         with self._changed:
@@ -283,4 +329,9 @@ class Intake:
         self._models.fetch_ahead(work.task.request.model)
         for each in additions_of(work.task.request):
             self._models.fetch_ahead(each.name, kind=each.kind)
+        work.key = self._sharing.key(work)
         return True
+
+
+def _is_in(work: Work, works: list[Work]) -> bool:
+    return any(each is work for each in works)

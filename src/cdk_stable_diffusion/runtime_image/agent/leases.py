@@ -14,8 +14,9 @@ from .task_queue import Received, TaskQueue
 
 _LOG = logging.getLogger(__name__)
 _BEATS_PER_LEASE = 3
-# As many as an agent ever holds, and some that were let go while their beat hung.
-_BEATS_AT_ONCE = 16
+# As many as an agent ever holds, and some that were let go while their beat hung. There are no more
+# threads than beats at one time have needed.
+_BEATS_AT_ONCE = 64
 
 
 class _Lease:

@@ -25,6 +25,7 @@ from .progress import Progress
 from .receiver import Receiver
 from .retry import Backoff, Retrier
 from .returns import Returns
+from .sharing import Sharing
 from .shutdown import Shutdown
 from .signals import Signals
 from .task_queue import TaskQueue
@@ -38,6 +39,7 @@ _HURRY_SECONDS = 2.0
 _MOST_RELEASE_SECONDS = 3.0
 _RELEASE_SHARE = 0.1
 _LAST_WORDS_SECONDS = 0.5
+_DELIVERIES_AT_ONCE = 4
 EXIT_BROKEN = 1
 
 
@@ -101,7 +103,13 @@ class Agent:
                 max_bytes=environment.model_cache_bytes,
             ),
         )
-        deliveries, progress = DeliveryPool(), Progress()
+        batch_tasks = environment.batch_tasks
+        # A whole pass may be handed over while the last of the one before is still delivered.
+        deliveries = DeliveryPool(at_once=_DELIVERIES_AT_ONCE - 1 + batch_tasks)
+        progress = Progress()
+        sharing = Sharing(
+            most_tasks=batch_tasks, task_timeout_seconds=environment.task_timeout_seconds
+        )
         self._watch = Watch(
             outputs=outputs,
             leases=self._leases,
@@ -125,6 +133,7 @@ class Agent:
             deliveries=deliveries,
             retrier=retrier,
             progress=progress,
+            sharing=sharing,
             watch=self._watch,
             most_tasks=environment.prefetch_tasks,
             most_bytes=environment.prefetch_bytes,
@@ -140,6 +149,7 @@ class Agent:
             deliveries=deliveries,
             retrier=retrier,
             shutdown=self.shutdown,
+            sharing=sharing,
             preloaded=environment.models,
             task_timeout_seconds=environment.task_timeout_seconds,
             max_input_pixels=environment.max_input_pixels,

@@ -21,9 +21,11 @@ class Work:
         task: The task.
         tries: How often it has been tried, this time included.
         inputs: Files of its input images, by the request's field.
+        key: What is equal for all tasks that may share its pass; None to be alone.
         started_at: When the agent began it.
         loading_seconds: Loading the model.
-        generating_seconds: Generating.
+        generating_seconds: Generating; of a pass that several tasks shared, the part of this
+            one's pictures.
         delivering_seconds: Encoding and storing.
         step: Denoising steps that are done.
         steps: Denoising steps in all, once the first is done.
@@ -34,6 +36,7 @@ class Work:
     task: TaskMessage
     tries: int = 1
     inputs: dict[str, bytes] = field(default_factory=dict, repr=False)
+    key: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     loading_seconds: float = 0.0
     generating_seconds: float = 0.0

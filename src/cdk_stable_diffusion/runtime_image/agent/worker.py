@@ -1,17 +1,18 @@
-"""The GPU's thread: one task after the other, from the task in hand to the picture in hand."""
+"""The GPU's thread: one pass after the other, from the tasks in hand to the pictures in hand."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 
 from ...contract import TaskRequest, image_seed
-from .additions import AdditionsInUse, open_additions
+from .additions import AdditionsInUse, additions_of, open_additions
 from .delivery import DeliveryPool
 from .endings import Endings
-from .engine import Engine, EngineCancelled, Generation
+from .engine import Drawing, Engine, EngineCancelled, Generation
 from .failure import TaskFailure
 from .intake import Intake
 from .model_in_use import ModelInUse
@@ -19,6 +20,7 @@ from .models import Models
 from .progress import Progress
 from .retry import Retrier
 from .returns import Returns
+from .sharing import Sharing
 from .shutdown import Shutdown
 from .watch import Watch
 from .work import Work
@@ -31,6 +33,9 @@ _READY_SECONDS = 5.0
 _RESTART_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _WARM_UP_STEPS = 2
+_AHEAD_SECONDS = 0.25
+"""How long before the end of a pass the engine is told of the next: some round trips within this
+machine, and so little that nothing which comes meanwhile should go first."""
 
 
 class Worker:
@@ -49,6 +54,7 @@ class Worker:
         deliveries: DeliveryPool,
         retrier: Retrier,
         shutdown: Shutdown,
+        sharing: Sharing,
         preloaded: tuple[str, ...],
         task_timeout_seconds: float,
         max_input_pixels: int,
@@ -66,8 +72,9 @@ class Worker:
             deliveries: Where endings run.
             retrier: How to try again.
             shutdown: Ends the work.
+            sharing: Told how passes went.
             preloaded: Models to have ready before the first task.
-            task_timeout_seconds: Longest a task may generate.
+            task_timeout_seconds: Longest a task may generate, and so those that share a pass.
             max_input_pixels: Most pixels of an input image.
         """
         self._intake = intake
@@ -80,9 +87,11 @@ class Worker:
         self._deliveries = deliveries
         self._retrier = retrier
         self._shutdown = shutdown
+        self._sharing = sharing
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
+        self._is_engine_ahead = False
         self._model: ModelInUse | None = None
         self._added = AdditionsInUse()
         self._warm = False
@@ -110,13 +119,16 @@ class Worker:
 
     def _run(self) -> None:
         while self._prepare():
-            work = self._intake.next()
-            if work is None:
+            works = self._intake.next()
+            if not works:
                 break
             if self._shutdown.requested:
-                self._endings.put_back(work.message)
+                self._put_back(works)
                 break
-            self._handle(work)
+            self._handle(works)
+            if self._is_engine_ahead and not self._intake.has_chosen:
+                # What it was told of was given back meanwhile.
+                self._engine.prepare(())
         self._deliveries.drain()
 
     def _prepare(self) -> bool:
@@ -174,68 +186,133 @@ class Worker:
             # A model that draws only from an image, say: its first task warms it up.
             _LOG.info("not warmed up: %s", failure)
 
-    def _handle(self, work: Work) -> None:
-        try:
-            with self._watch.running(work):
-                ending = self._do(work)
-        except TaskFailure as error:
-            # Another try is what its client does not want.
-            unwanted = error.transient and work.cancelled
-            ending = self._cancelling(work) if unwanted else self._failing(work, error)
-        except EngineCancelled:
-            if work.cancelled:
-                ending = self._cancelling(work)
+    def _handle(self, works: Sequence[Work]) -> bool:
+        """Do tasks in one pass, and tell whether that went well."""
+        with self._watch.running(*works):
+            works = self._without_cancelled(works)
+            if not works:
+                return False
+            try:
+                model = self._begin(works)
+            except Exception as error:
+                # What has to do with the model alone fails alike for all that ask for it.
+                self._fail(works, error)
+                return False
+            # Loading may have taken long.
+            works = self._without_cancelled(works)
+            try:
+                drawings = self._draw(works, model) if works else ()
+            except Exception as error:
+                if len(works) == 1 or all(work.cancelled for work in works):
+                    self._fail(works, error)
+                else:
+                    self._handle_each_alone(works, error)
+                return False
+        for work, drawing in zip(works, drawings, strict=True):
+            if work.cancelled and len(works) > 1:
+                # The pass went on for the others.
+                self._deliveries.submit(partial(self._endings.cancel, work))
             else:
-                failure = TaskFailure("generation-failed", "was interrupted", transient=True)
-                ending = self._failing(work, failure)
-        except Exception as error:
-            _LOG.exception("could not do a task", extra=work.log_fields())
-            failure = TaskFailure(
-                "generation-failed", f"{type(error).__name__}: {error}", transient=True
-            )
-            ending = self._failing(work, failure)
-        self._deliveries.submit(ending)
+                digest = model.directory.digest
+                self._deliveries.submit(partial(self._endings.succeed, work, drawing, digest))
+        return bool(works)
 
-    def _failing(self, work: Work, failure: TaskFailure) -> Callable[[], None]:
-        return lambda: self._endings.fail(work, failure)
+    def _without_cancelled(self, works: Sequence[Work]) -> Sequence[Work]:
+        """End those that their clients want no more, and return the others."""
+        self._fail([work for work in works if work.cancelled], EngineCancelled())
+        return [work for work in works if not work.cancelled]
 
-    def _cancelling(self, work: Work) -> Callable[[], None]:
-        return lambda: self._endings.cancel(work)
+    def _handle_each_alone(self, works: Sequence[Work], error: Exception) -> None:
+        """Find out whom a failed pass was up to. It costs none of its tasks a try."""
+        failure = _failure_of(works[0], error)
+        _LOG.warning(
+            "tasks failed together, each is tried alone",
+            extra={"tasks": len(works), "code": failure.code, "detail": failure.detail},
+        )
+        went_well = True
+        for number, work in enumerate(works):
+            if self._shutdown.requested:
+                self._put_back(works[number:])
+                return
+            went_well &= self._handle([work])
+        if went_well or failure.code == "out-of-memory":
+            self._sharing.was_too_large(works)
 
-    def _do(self, work: Work) -> Callable[[], None]:
-        """Do a task and return how it ends."""
-        if work.cancelled:
-            raise EngineCancelled
-        work.begin()
-        self._returns.begin(work.message, work.tries)
-        _LOG.info("started", extra=work.log_fields())
+    def _put_back(self, works: Sequence[Work]) -> None:
+        for work in works:
+            self._endings.put_back(work.message)
+
+    def _fail(self, works: Sequence[Work], error: Exception) -> None:
+        for work in works:
+            failure = _failure_of(work, error)
+            if work.cancelled and failure.transient:
+                # Another try is what its client does not want.
+                self._deliveries.submit(partial(self._endings.cancel, work))
+            else:
+                self._deliveries.submit(partial(self._endings.fail, work, failure))
+
+    def _begin(self, works: Sequence[Work]) -> ModelInUse:
+        """Bring the engine to where it can draw for tasks, which are all of one model."""
+        together = {"together": len(works)} if len(works) > 1 else {}
+        for work in works:
+            work.begin()
+            self._returns.begin(work.message, work.tries)
+            _LOG.info("started", extra={**work.log_fields(), **together})
         began = time.monotonic()
-        model = self._use(work.task.request.model, work.task.request)
-        # An engine that died while there was nothing to do must not cost this task a try.
+        model = self._use(works[0].task.request.model, works[0].task.request)
+        # An engine that died while there was nothing to do must not cost these tasks a try.
         self._engine.wait_until_ready(_RESTART_SECONDS)
         if self._engine.health().model != model.directory.digest:
             self._engine.load(model.directory, timeout=LOAD_SECONDS)
-            work.loading_seconds = time.monotonic() - began
-        if work.cancelled:
-            raise EngineCancelled
+            for work in works:
+                work.loading_seconds = time.monotonic() - began
+        return model
+
+    def _draw(self, works: Sequence[Work], model: ModelInUse) -> tuple[Drawing, ...]:
+        generations = [
+            _generation(work, model, self._added, self._max_input_pixels) for work in works
+        ]
+        pictures = sum(len(generation.seeds) for generation in generations)
+        timeout = self._task_timeout_seconds
         began = time.monotonic()
+        self._is_engine_ahead = False
         self._progress.begin()
         self._intake.wake()
 
         def on_step(step: int, steps: int) -> None:
-            work.step, work.steps = step, steps
+            for work in works:
+                work.step, work.steps = step, steps
             self._progress.step(step, steps)
+            self._look_ahead(model)
 
         try:
-            drawing = self._engine.generate(
-                _generation(work, model, self._added, self._max_input_pixels),
-                timeout=self._task_timeout_seconds,
-                on_step=on_step,
-            )
+            if len(generations) > 1:
+                drawings = self._engine.generate_together(
+                    generations, timeout=timeout, on_step=on_step
+                )
+            else:
+                drawing = self._engine.generate(generations[0], timeout=timeout, on_step=on_step)
+                drawings = (drawing,)
         finally:
             self._progress.end()
-            work.generating_seconds = time.monotonic() - began
-        return lambda: self._endings.succeed(work, drawing, model.directory.digest)
+            seconds = time.monotonic() - began
+            for work, generation in zip(works, generations, strict=True):
+                work.generating_seconds = seconds * len(generation.seeds) / pictures
+        self._sharing.measured(works, drawings[0], seconds)
+        return drawings
+
+    def _look_ahead(self, model: ModelInUse) -> None:
+        """Give the engine its next work, if the present one is nearly done."""
+        if self._progress.remaining() > _AHEAD_SECONDS:
+            return
+        works = self._intake.choose(model.directory.name)
+        # What is added to the model is held when the present work is done, and not before.
+        if works and not any(additions_of(works[0].task.request)):
+            added = AdditionsInUse()
+            self._engine.prepare(
+                [_generation(each, model, added, self._max_input_pixels) for each in works]
+            )
+            self._is_engine_ahead = True
 
     def _use(self, name: str, request: TaskRequest | None = None) -> ModelInUse:
         """Return a model's files, which stay on the disk until the next model is used.
@@ -260,6 +337,15 @@ class Worker:
                 final=(TaskFailure,),
             )
         return model
+
+
+def _failure_of(work: Work, error: Exception) -> TaskFailure:
+    if isinstance(error, TaskFailure):
+        return error
+    if isinstance(error, EngineCancelled):
+        return TaskFailure("generation-failed", "was interrupted", transient=True)
+    _LOG.error("could not do a task", exc_info=error, extra=work.log_fields())
+    return TaskFailure("generation-failed", f"{type(error).__name__}: {error}", transient=True)
 
 
 def _generation(

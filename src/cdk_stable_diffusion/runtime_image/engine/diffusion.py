@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from .asset_files import Asset
 from .device_errors import raise_device_errors
 from .failure import Cancelled, EngineFailure
 from .input_pictures import decode_mask, decode_picture, fitted
+from .memory import CudaDevice, PassMemory
 from .model_directory import checked_pipeline_class, variant_of
+from .passes import check_alike, passes, prompt_arguments
 from .pipeline_classes import pipeline_for
 from .schedulers import make_scheduler
 from .upscaling import upscale
 
 OnStep = Callable[[int, int], None]
+Drawn = tuple[list["Picture"], dict[str, Any]]
+"""The pictures of an order, and the values that were used."""
 
 USUAL_STEPS = 25
 USUAL_GUIDANCE_SCALE = 7.5
@@ -94,6 +99,9 @@ class Diffusion:
         # By task type; they share the pipeline's parts, and so take no memory of their own.
         self._others: dict[str, Any] = {}
         self._additions: Additions | None = None
+        self._memory = PassMemory(CudaDevice() if self.device == "cuda" else None)
+        self.most_pictures: int | None = None
+        """How many pictures like the last ones a pass has memory for; None for any number."""
 
     def load(self, directory: Path) -> None:
         """Load a model in place of the one that is held.
@@ -124,12 +132,13 @@ class Diffusion:
                 "model-invalid", f"cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         self._pipeline.set_progress_bar_config(disable=True)
+        if self.device == "cuda":
+            # Decodes one picture after the other, which takes no more memory for more of them.
+            self._pipeline.vae.enable_slicing()
         self._own_scheduler = self._pipeline.scheduler
         self._additions = Additions(self._pipeline, directory)
 
-    def draw(
-        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Picture], dict[str, Any]]:
+    def draw(self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]) -> Drawn:
         """Draw.
 
         Args:
@@ -144,14 +153,56 @@ class Diffusion:
             EngineFailure: If that is impossible.
             Cancelled: If it was cancelled.
         """
+        self.most_pictures = None
         if order.task_type == UPSCALE:
             return _upscaled(order)
+        return self._draw([order], on_step, cancelled)[0]
+
+    def draw_together(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> list[Drawn]:
+        """Draw several orders in as few passes as the model allows.
+
+        Args:
+            orders: What to draw, from text; alike but for prompts and seeds.
+            on_step: Called with the number of finished steps and of all.
+            cancelled: Asked after each step; True stops there.
+
+        Returns:
+            The pictures of each order, and the values that were used.
+
+        Raises:
+            EngineFailure: If that is impossible.
+            Cancelled: If it was cancelled.
+        """
+        check_alike(orders)
+        drawn: dict[int, Drawn] = {}
+        self._check_loaded()
+        places = passes(self._pipeline, orders)
+        for number, each in enumerate(places):
+
+            def after_step(step: int, steps: int, number: int = number) -> None:
+                on_step(number * steps + step, len(places) * steps)
+
+            some = [orders[place] for place in each]
+            drawn.update(zip(each, self._draw(some, after_step, cancelled), strict=True))
+        return [drawn[place] for place in range(len(orders))]
+
+    def _check_loaded(self) -> None:
         if self._pipeline is None:
             raise EngineFailure("generation-failed", "no model is loaded", transient=True)
-        inputs = _decoded(order)
-        parameters = self._parameters(order, inputs)
+
+    def _draw(
+        self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
+    ) -> list[Drawn]:
+        """Draw in one pass. Only a single order may begin with a picture."""
+        self._check_loaded()
+        inputs = _decoded(orders[0])
+        parameters = [self._parameters(order, inputs) for order in orders]
+        seeds = [seed for order in orders for seed in order.seeds]
+        self._memory.begin()
         try:
-            images = self._images(order, inputs, parameters, on_step, cancelled)
+            images = self._images(orders, inputs, parameters[0], on_step, cancelled)
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
@@ -159,11 +210,16 @@ class Diffusion:
             # The libraries refuse with a ValueError what a model cannot do.
             code = "unsupported-request" if isinstance(error, ValueError) else "generation-failed"
             raise EngineFailure(code, f"{type(error).__name__}: {error}") from error
+        self.most_pictures = self._memory.most_pictures(len(seeds))
         pictures = [
             Picture(image.shape[1], image.shape[0], seed, image.tobytes())
-            for image, seed in zip(images, order.seeds, strict=True)
+            for image, seed in zip(images, seeds, strict=True)
         ]
-        return pictures, parameters
+        left = iter(pictures)
+        return [
+            (list(islice(left, len(order.seeds))), values)
+            for order, values in zip(orders, parameters, strict=True)
+        ]
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
         factor = max(self._pipeline.vae_scale_factor, limits.SIDE_MULTIPLE_PIXELS)
@@ -202,12 +258,13 @@ class Diffusion:
 
     def _images(
         self,
-        order: Order,
+        orders: Sequence[Order],
         inputs: _Inputs | None,
         parameters: dict[str, Any],
         on_step: OnStep,
         cancelled: Callable[[], bool],
     ) -> Any:
+        order = orders[0]
         if self._additions is None:
             raise EngineFailure("generation-failed", "no model is loaded", transient=True)
         if order.control_image is None:
@@ -220,6 +277,7 @@ class Diffusion:
             if cancelled():
                 # Leaving by an exception spares the decoding of a picture that nobody gets.
                 raise Cancelled
+            self._memory.step()
             on_step(step + 1, pipe.num_timesteps)
             return tensors
 
@@ -236,14 +294,16 @@ class Diffusion:
         )
         with additions, torch.inference_mode():
             result = pipeline(
-                prompt=order.prompt,
-                negative_prompt=order.negative_prompt or None,
+                **prompt_arguments(orders),
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
-                num_images_per_prompt=len(order.seeds),
                 # One on the CPU for each picture: a picture depends on its seed alone, neither
                 # on its neighbours nor on the device.
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in order.seeds],
+                generator=[
+                    torch.Generator("cpu").manual_seed(seed)
+                    for each in orders
+                    for seed in each.seeds
+                ],
                 output_type="np",
                 callback_on_step_end=after_step,
                 **pictures,

@@ -23,7 +23,12 @@ class _Diffusion(Protocol):
 
     def load(self, directory: Path) -> None: ...
 
+    @property
+    def most_pictures(self) -> int | None: ...
+
     def draw(self, order: Any, on_step: Any, cancelled: Any) -> Any: ...
+
+    def draw_together(self, orders: Any, on_step: Any, cancelled: Any) -> Any: ...
 
 
 class Server:
@@ -84,6 +89,8 @@ class Server:
                 self._load(header, diffusion)
             elif header["command"] == "generate":
                 self._generate(header, diffusion, payload)
+            elif header["command"] == "generate_together":
+                self._generate_together(header, diffusion)
             else:
                 raise EngineFailure("generation-failed", f"no command {header['command']!r}")
         except Cancelled:
@@ -110,40 +117,53 @@ class Server:
         self._answer(header, "done", seconds=round(time.monotonic() - started, 3))
 
     def _generate(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes) -> None:
-        from .diffusion import Order
+        self._begin_to_generate(header)
+        pictures, parameters = diffusion.draw(_order(header, payload), *self._watching(header))
+        self._send(header, pictures)
+        self._end(header, diffusion, parameters)
 
+    def _generate_together(self, header: dict[str, Any], diffusion: _Diffusion) -> None:
+        self._begin_to_generate(header)
+        orders = [_order(each, b"") for each in header["orders"]]
+        drawn = diffusion.draw_together(orders, *self._watching(header))
+        for place, (pictures, _) in enumerate(drawn):
+            self._send(header, pictures, order=place)
+        self._end(header, diffusion, [parameters for _, parameters in drawn])
+
+    def _begin_to_generate(self, header: dict[str, Any]) -> None:
         self._state = "generating"
-        identifier = header["id"]
-        if identifier in self._cancelled:
+        if header["id"] in self._cancelled:
             raise Cancelled
-        order = Order(
-            prompt=header["prompt"],
-            negative_prompt=header["negative_prompt"],
-            seeds=tuple(header["seeds"]),
-            width=header["width"],
-            height=header["height"],
-            steps=header["steps"],
-            guidance_scale=header["guidance_scale"],
-            scheduler=header["scheduler"],
-            **_additions(header, payload),
-        )
-        pictures, parameters = diffusion.draw(
-            order,
+
+    def _watching(self, header: dict[str, Any]) -> tuple[Any, Any]:
+        """Return what to call after each step: to say so, and to ask whether to stop."""
+        return (
             lambda step, steps: self._answer(header, "step", step=step, steps=steps),
-            lambda: identifier in self._cancelled,
+            lambda: header["id"] in self._cancelled,
         )
+
+    def _send(self, header: dict[str, Any], pictures: Any, **values: int) -> None:
         for picture in pictures:
             self._writer.write(
                 {
-                    "id": identifier,
+                    "id": header["id"],
                     "event": "picture",
                     "width": picture.width,
                     "height": picture.height,
                     "seed": picture.seed,
+                    **values,
                 },
                 picture.pixels,
             )
-        self._answer(header, "done", parameters=parameters, software=_software())
+
+    def _end(self, header: dict[str, Any], diffusion: _Diffusion, parameters: Any) -> None:
+        self._answer(
+            header,
+            "done",
+            parameters=parameters,
+            software=_software(),
+            most_pictures=diffusion.most_pictures,
+        )
 
     def _answer(self, header: dict[str, Any], event: str, **values: Any) -> None:
         self._writer.write({"id": header.get("id"), "event": event, **values})
@@ -157,6 +177,22 @@ class Server:
             transient=failure.transient,
             broken=isinstance(failure, BrokenDevice),
         )
+
+
+def _order(header: dict[str, Any], payload: bytes) -> Any:
+    from .diffusion import Order
+
+    return Order(
+        prompt=header["prompt"],
+        negative_prompt=header["negative_prompt"],
+        seeds=tuple(header["seeds"]),
+        width=header["width"],
+        height=header["height"],
+        steps=header["steps"],
+        guidance_scale=header["guidance_scale"],
+        scheduler=header["scheduler"],
+        **_additions(header, payload),
+    )
 
 
 _ADDITIONS = ("task_type", "strength", "scale", "max_input_pixels", "control_scale")
