@@ -139,7 +139,7 @@ def _samples(
                 samples.append((done, _resident_mib(process.pid)))
                 scene.more_results()
             time.sleep(0.1)
-    return samples
+        return [*samples, (done, _resident_mib(process.pid))]
 
 
 def _resident_mib(process_id: int) -> float:

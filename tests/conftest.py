@@ -6,12 +6,17 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 # The built-in linter costs seconds a process; tests/unit/test_strict.py runs it once.
 os.environ.setdefault("CDK_VALIDATION", "false")
+
+# No test depends on a time: on a busy machine an example takes longer than on an idle one.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 # jsii takes the first node on PATH: the environment's own, also when it is not activated.
 _HERE = str(Path(sys.executable).parent)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cdk_stable_diffusion.contract.keys import model_manifest_key, model_prefix
+from cdk_stable_diffusion.contract.model import NO_MODEL
 from tests.agent.processes import AGENT, Run, log, ready
 from tests.agent.scene import Scene, wait_until
 
@@ -30,7 +31,8 @@ def test_a_model_that_cannot_be_used_fails_its_task_for_good_and_no_other(
         "cut-off": ("model-invalid", f"{_WEIGHTS} has 3 bytes instead of 7"),
         "incomplete": ("model-invalid", f"{_WEIGHTS} is in the manifest but not in the bucket"),
         "garbled": ("model-invalid", "model.json"),
-        "checkpoint": ("model-invalid", "not a diffusers pipeline"),
+        "other-format": ("model-invalid", NO_MODEL),
+        "checkpoint": ("model-invalid", "model.ckpt is refused: reading it can run code"),
         "pickled": ("model-invalid", "unet/weights.bin is refused: reading it can run code"),
         "with-code": ("model-invalid", "pipeline.py is refused: reading it can run code"),
     }
@@ -62,7 +64,8 @@ def _publish_faulty_models(scene: Scene) -> None:
     scene.s3.put_object(
         Bucket=scene.model_bucket, Key=model_manifest_key("garbled"), Body=b"\x80\x04K\x01."
     )
-    scene.publish_model("checkpoint", {"model.safetensors": b"weights"})
+    scene.publish_model("other-format", {"model.gguf": b"weights"})
+    scene.publish_model("checkpoint", {"model.ckpt": b"weights"})
     scene.publish_model("pickled", {**_INDEX, "unet/weights.bin": b"weights"})
     scene.publish_model("with-code", {**_INDEX, "pipeline.py": b"raise SystemExit"})
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from cdk_stable_diffusion.contract import (
     AgentEnvironment,
@@ -38,7 +38,6 @@ def test_task_message(message: TaskMessage) -> None:
     assert all(isinstance(value, str) and value for value in message.attributes().values())
 
 
-@settings(deadline=None)
 @given(made.result_messages)
 def test_result_message(result: ResultMessage) -> None:
     assert ResultMessage.from_json(result.to_json()) == result

@@ -45,7 +45,7 @@ def test_every_field_of_a_task_is_described(field: Any) -> None:
     assert field.schema()["description"].endswith(".")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     made.requests, made.task_messages, made.result_messages, made.manifests, made.progress_reports
 )
@@ -87,7 +87,7 @@ TYPED = st.sampled_from([None, *TASK_TYPES]).map(lambda name: {"task_type": name
 PICTURES: dict[str, Any] = {"image": "s3://pictures/a.png", "mask": "s3://pictures/b.png"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TYPED, st.sets(st.sampled_from(["prompt", "image", "mask", "scale"])), ALMOST)
 def test_code_and_schema_agree_on_every_task_type(
     typed: dict[str, Any], given_fields: set[str], almost: dict[str, Any]
@@ -98,7 +98,7 @@ def test_code_and_schema_agree_on_every_task_type(
     assert VALIDATORS["task-request"].is_valid(value) == (request_faults(value) == [])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ALMOST, st.booleans())
 def test_code_and_schema_agree_on_every_request(value: dict[str, Any], complete: bool) -> None:
     if complete:
@@ -113,7 +113,7 @@ def test_code_and_schema_agree_on_every_request(value: dict[str, Any], complete:
     assert VALIDATORS["task-request"].is_valid(value) == (faults == of_the_code_alone)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ALMOST)
 def test_every_fault_points_at_its_field(value: dict[str, Any]) -> None:
     wrong = {error.path[0] for error in VALIDATORS["task-request"].iter_errors(value) if error.path}

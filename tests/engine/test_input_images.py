@@ -469,6 +469,7 @@ def test_files_come_to_the_engine_behind_the_command() -> None:
 
     class Recording:
         device = "cpu"
+        most_pictures: int | None = None
 
         def load(self, directory: Path) -> None:
             raise AssertionError("is never asked")
@@ -479,10 +480,6 @@ def test_files_come_to_the_engine_behind_the_command() -> None:
 
         def draw_together(self, *_: object) -> None:
             raise AssertionError("is never asked")
-
-        @property
-        def most_pictures(self) -> None:
-            return None
 
     commands, answers = os.pipe(), os.pipe()
     reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])

@@ -101,9 +101,7 @@ def test_so_it_is_in_any_size(tiny: Diffusion, width: int, height: int) -> None:
     _check(tiny, [replace(order, width=width, height=height) for order in MIXED])
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     orders=st.lists(
         st.builds(

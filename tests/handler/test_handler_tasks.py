@@ -169,7 +169,7 @@ def test_what_names_no_task_is_refused_with_every_fault(
     assert service.folders.cancelled == {}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_whatever_is_asked_for_no_key_is_made_of_what_was_not_checked(
     task_id: str, prefix: str

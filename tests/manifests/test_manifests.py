@@ -34,10 +34,8 @@ from tests.manifests.validator import faults_of
 from tests.unit.runtime.light_cluster import light_service
 
 # One hundred sets of arguments of nodes, as many of a workload, and some of whole runtimes.
-PURE = settings(max_examples=100, deadline=None)
-SYNTHESISED = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+PURE = settings(max_examples=100)
+SYNTHESISED = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow], database=None)
 
 
 def test_each_is_applied_by_itself_and_without_pruning() -> None:

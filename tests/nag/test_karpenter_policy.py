@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aws_cdk import App, Environment, Stack
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_stable_diffusion.cluster.karpenter_policy import controller_documents
@@ -134,7 +134,6 @@ def test_statements_and_actions_are_those_of_the_reference_template() -> None:
     assert ours == expected
 
 
-@settings(deadline=None)
 @given(CLUSTER_NAMES)
 def test_what_changes_anything_is_bound_to_the_one_cluster(name: str) -> None:
     for by_sid in controller(name).values():

@@ -191,6 +191,11 @@ class AgentEnvironment(_Environment):
             ),
             (self.max_input_bytes >= 1, "max_input_bytes", "must be at least 1"),
             (self.max_input_pixels >= 1, "max_input_pixels", "must be at least 1"),
+            (
+                1 <= self.batch_tasks <= MOST_BATCH_TASKS,
+                "batch_tasks",
+                f"must be 1 to {MOST_BATCH_TASKS}",
+            ),
             (self.engine in ENGINES, "engine", f"must be one of {', '.join(ENGINES)}"),
             (
                 self.engine == DIFFUSERS or is_engine_url(self.engine_url),
@@ -201,11 +206,6 @@ class AgentEnvironment(_Environment):
                 self.engine == DIFFUSERS or bool(self.engine_directory),
                 "engine_directory",
                 "must name the directory that is shared with the engine",
-            ),
-            (
-                1 <= self.batch_tasks <= MOST_BATCH_TASKS,
-                "batch_tasks",
-                f"must be 1 to {MOST_BATCH_TASKS}",
             ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]

@@ -53,8 +53,8 @@ def check_runtime(
     nodes: GpuNodes | SdNodePool,
     image: RuntimeImage,
     model_cache_gibibytes: int,
-    engine: Engine,
     batching: Batching,
+    engine: Engine,
     input_images: InputImages,
 ) -> None:
     """Check all arguments of a runtime, and take its name and its models.
@@ -73,8 +73,8 @@ def check_runtime(
         nodes: See `SdRuntime`.
         image: See `SdRuntime`.
         model_cache_gibibytes: See `SdRuntime`.
-        engine: See `SdRuntime`.
         batching: See `SdRuntime`.
+        engine: See `SdRuntime`.
         input_images: See `SdRuntime`.
 
     Raises:
@@ -107,8 +107,8 @@ def check_runtime(
     if faults.check_type("batching", batching, Batching, A_BATCHING) and is_engine:
         faults.check(
             batching.tasks == 1 or engine.image is None,
-            f"batching is up to {batching.tasks} tasks, but {engine.name} draws one task after the "
-            "other: Batching.off()",
+            f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
+            "the other: only Engine.diffusers() shares passes",
         )
     hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
     is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)

@@ -21,6 +21,8 @@ class Batching:
     for that. A pass that fails is tried again task by task, which costs none of them a try, and a
     task that failed before is always alone.
 
+    Only `Engine.diffusers()` shares passes.
+
     The pictures of a pass come all at once: what goes first waits for the rest. A queue is worked
     off sooner for that; how much depends on the model and the GPU, and is to be measured there.
 

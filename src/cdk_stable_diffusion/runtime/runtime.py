@@ -127,8 +127,8 @@ class SdRuntime(Construct):
         nodes: GpuNodes | SdNodePool | None = None,
         image: RuntimeImage | None = None,
         model_cache_gibibytes: int = 100,
-        engine: Engine | None = None,
         batching: Batching | None = None,
+        engine: Engine | None = None,
         input_images: InputImages | None = None,
     ) -> None:
         """Make a runtime.
@@ -158,8 +158,8 @@ class SdRuntime(Construct):
                 runtimes. Default: `GpuNodes()`.
             image: Its container image. Default: `RuntimeImage.from_package()`.
             model_cache_gibibytes: Space for models on a node's disk, for each pod. Default: 100.
-            engine: What makes its pictures. Default: `Engine.diffusers()`.
             batching: Whether tasks share forward passes of the GPU. Default: `Batching.off()`.
+            engine: What makes its pictures. Default: `Engine.diffusers()`.
             input_images: Where the pictures may come from that tasks begin with, and how large
                 they may be. Default: `InputImages()`: data URLs, and the API's output bucket.
 
@@ -191,8 +191,8 @@ class SdRuntime(Construct):
             nodes=nodes,
             image=image,
             model_cache_gibibytes=model_cache_gibibytes,
-            engine=engine,
             batching=self.batching,
+            engine=engine,
             input_images=input_images,
         )
         super().__init__(scope, id)
@@ -231,10 +231,10 @@ class SdRuntime(Construct):
             model_cache_directory=MODEL_CACHE_DIRECTORY,
             model_cache_bytes=model_cache_gibibytes * BYTES_OF_A_GIBIBYTE,
             health_port=HEALTH_PORT,
+            batch_tasks=self.batching.tasks,
             engine=engine.name,
             engine_url=engine.url,
             engine_directory="" if engine.image is None else ENGINE_DIRECTORY,
-            batch_tasks=self.batching.tasks,
             input_buckets=input_images._places,
             input_hosts=tuple(input_images.hosts),
             max_input_bytes=input_images._max_bytes,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cdk_stable_diffusion.contract.environment import AgentEnvironment
-from cdk_stable_diffusion.runtime import Batching
+from cdk_stable_diffusion.runtime import Batching, Engine, RuntimeImage
 from tests.unit.runtime.light_cluster import light_service, spec_of
 
 
@@ -54,3 +54,12 @@ def test_an_agent_refuses_them_too(tasks: str) -> None:
     with pytest.raises(ValueError, match="SD_BATCH_TASKS must be"):
         environment = {name: str(value) for name, value in _environment().items()}
         AgentEnvironment.from_environment({**environment, "SD_BATCH_TASKS": tasks})
+
+
+def test_another_engine_shares_no_passes() -> None:
+    engine = Engine.comfyui(image=RuntimeImage.from_registry("registry/comfyui@sha256:" + 64 * "0"))
+    service = light_service()
+    says = r"batching is Batching.up_to\(4\), and comfyui draws one task after the other"
+    with pytest.raises(ValueError, match=says):
+        service.add_runtime("Any", engine=engine, batching=Batching.up_to(4))
+    service.add_runtime("Any", engine=engine, batching=Batching.off())

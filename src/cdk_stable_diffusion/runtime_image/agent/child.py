@@ -362,9 +362,9 @@ class _Events:
     def _works(self) -> bool:
         """Tell whether it is still making its steps, and merely has too many of them."""
         silent = time.monotonic() - self._last_step
-        # Quick steps are told of now and then only.
-        between = max(_STEP_SECONDS, self._step_seconds())
-        return self._steps > 0 and silent < _MISSED_STEPS * between
+        # Quick steps are not all told of.
+        patience = _STEP_SECONDS + _MISSED_STEPS * self._step_seconds()
+        return self._steps > 0 and silent < patience
 
     def _step_seconds(self) -> float:
         return (self._last_step - self._began) / max(1, self._steps)

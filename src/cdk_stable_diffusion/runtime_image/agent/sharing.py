@@ -79,7 +79,7 @@ class Sharing:
         parameters = drawing.parameters
         most: float = math.inf if drawing.most_pictures is None else drawing.most_pictures
         # As much as a single task may ask for, whatever the memory holds.
-        if parameters.width is not None and parameters.height is not None:
+        if parameters.width and parameters.height:
             most = min(most, limits.MAX_PIXELS_PER_TASK // (parameters.width * parameters.height))
         # At worst, pictures take as long together as one after the other.
         each = seconds / _pictures(works)
