@@ -233,6 +233,7 @@ def _drawn(scene: Scene, result: Any) -> Any:
     return numpy.asarray(Image.open(io.BytesIO(data)))
 
 
+@pytest.mark.chaos
 def test_a_real_engine_adds_and_takes_away(scene: Scene, start: Start) -> None:
     scene.publish_directory("tiny-shapes", TINY_SHAPES)
     key = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -29,6 +29,8 @@ KINDS: dict[str, tuple[str, Shapes]] = {
     "embedding of diffusers": ("textual-inversion", {"<lora-cat>": (768,)}),
     "embedding of other tools": ("textual-inversion", {"emb_params": (8, 768)}),
     "embedding for XL": ("textual-inversion", {"clip_l": (2, 768), "clip_g": (2, 1280)}),
+    "checkpoint": ("pipeline", {"model.diffusion_model.out.2.weight": (4, 8, 3, 3)}),
+    "checkpoint of a kind to come": ("pipeline", {"fc.weight": (8, 8), "fc.bias": (8,)}),
     "VAE of a checkpoint": (
         "vae",
         {
@@ -48,7 +50,7 @@ def test_a_kind_is_found_in_a_directory_and_in_a_file_alone(tmp_path: Path, name
     manifest = ModelManifest.of_directory(tmp_path, "m")
     assert manifest.kind == kind
     assert [each.path for each in manifest.files] == ["README.md", "weights.safetensors"]
-    assert json.loads(manifest.to_json())["kind"] == kind
+    assert json.loads(manifest.to_json()).get("kind", "pipeline") == kind
     alone = ModelManifest.of_directory(file, "m")
     assert (alone.kind, alone.files) == (kind, manifest.files[1:])
 
@@ -114,22 +116,18 @@ def _put(**files: bytes) -> Callable[[Path], None]:
 
 LORA = safetensors(KINDS["LoRA of kohya"][1])
 NOTHING: dict[str, tuple[Callable[[Path], None], str]] = {
-    "nothing": (_put(), "model_index.json is missing, so that it is no diffusers directory"),
+    "nothing": (_put(), "has no model_index.json"),
     "two files of weights": (
         _put(a__safetensors=LORA, b__safetensors=LORA),
-        "there is not one .safetensors file at the top",
-    ),
-    "other tensors": (
-        _put(a__safetensors=safetensors({"fc.weight": (8, 8), "fc.bias": (8,)})),
-        "neither a LoRA adapter, nor a textual inversion embedding, nor an autoencoder",
+        "no single .safetensors file: not a model",
     ),
     "LoHa": (
         _put(a__safetensors=safetensors({"lora_unet_a.hada_w1_a": (4, 8), "x.alpha": ()})),
-        "neither a LoRA adapter",
+        "is a LoHa, LoKr or OFT",
     ),
     "LoKr": (
         _put(a__safetensors=safetensors({"lora_unet_a.lokr_w1": (4, 8), "x.alpha": ()})),
-        "neither a LoRA adapter",
+        "is a LoHa, LoKr or OFT",
     ),
     "a pickle": (_put(a__safetensors=b"\x80\x04" + b"x" * 100), "is refused: it is a pickle"),
     "too short": (_put(a__safetensors=b"abc"), "is no safetensors file"),

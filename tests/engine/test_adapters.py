@@ -254,3 +254,21 @@ def test_a_lora_for_xl_reaches_both_text_encoders(tmp_path: Path) -> None:
         names = {name for name, _ in parts if name.endswith(f"lora_A.adapter_{asset.digest}")}
         assert len(names) == 4
     assert _pixels(diffusion) == base
+
+
+def test_a_pass_that_tasks_share_has_one_set_of_adapters(
+    diffusion: Diffusion, assets: dict[str, Asset], base: bytes
+) -> None:
+    orders = [
+        replace(ORDER, prompt=prompt, seeds=(seed,), adapters=(assets["text"],))
+        for seed, prompt in enumerate(("a red circle", "blue"))
+    ]
+    drawn = diffusion.draw_together(orders, lambda *_: None, lambda: False)
+    for order, ((picture,), parameters) in zip(orders, drawn, strict=True):
+        assert parameters["adapters"] == [{"name": "text", "weight": 1.0}]
+        alone = _pixels(diffusion, assets["text"], prompt=order.prompt, seeds=order.seeds)
+        assert _difference(picture.pixels, alone) <= 1
+    with pytest.raises(EngineFailure, match="are not alike"):
+        diffusion.draw_together(
+            [orders[0], replace(orders[1], adapters=())], lambda *_: None, lambda: False
+        )

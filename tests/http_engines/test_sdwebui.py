@@ -5,13 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from cdk_stable_diffusion.contract import SCHEDULERS
-from cdk_stable_diffusion.runtime_image.agent.engine import EngineCancelled, Generation, Raster
+from cdk_stable_diffusion.runtime_image.agent.engine import (
+    AssetDirectory,
+    EngineCancelled,
+    Generation,
+    Raster,
+)
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.http_engines import SdWebui, http_engine
 from cdk_stable_diffusion.runtime_image.agent.http_engines.sdwebui import SAMPLERS
@@ -279,6 +285,15 @@ def test_what_is_for_another_engine_is_refused(
     monkeypatch.setattr(http_engine, "_UNDERSTOOD", others)
     assert "negative_prompt is for the engine" in failure(loaded, negative_prompt="x").detail
     assert loaded.generate(generation(), timeout=10).pictures
+
+
+def test_what_is_added_to_a_model_is_refused(loaded: SdWebui, tmp_path: Path) -> None:
+    adapter = AssetDirectory(name="a", digest="d", path=tmp_path)
+    said = failure(loaded, adapters=(adapter,))
+    assert (said.code, said.transient) == ("unsupported-request", False)
+    assert "adapters is for the engine diffusers alone" in said.detail
+    assert "vae is for" in failure(loaded, vae=adapter).detail
+    assert "control_image is for" in failure(loaded, inputs={"control_image": b"x"}).detail
 
 
 def test_without_a_model_nothing_is_drawn(webui_engine: SdWebui) -> None:

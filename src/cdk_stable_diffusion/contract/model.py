@@ -253,7 +253,7 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
         raise InvalidModel("model directory", faults)
     if WORKFLOW_NAME in names:
         try:
-            Workflow.read(directory)
+            Workflow.read(root)
         except InvalidWorkflow as error:
             raise InvalidModel("model directory", error.faults) from None
     defaults = GenerationDefaults()

@@ -308,11 +308,11 @@ class Worker:
         if self._progress.remaining() > _AHEAD_SECONDS:
             return
         works = self._intake.choose(model.directory.name)
-        # What is added to a model is on the disk for sure only when it is used.
-        if works and not any(list(additions_of(each.task.request)) for each in works):
-            none = AdditionsInUse()
+        # What is added to the model is held when the present work is done, and not before.
+        if works and not any(additions_of(works[0].task.request)):
+            added = AdditionsInUse()
             self._engine.prepare(
-                [_generation(each, model, none, self._max_input_pixels) for each in works]
+                [_generation(each, model, added, self._max_input_pixels) for each in works]
             )
             self._is_engine_ahead = True
 

@@ -119,6 +119,8 @@ class SdWebui(HttpEngine):
         width, height = generation.width, generation.height
         if generation.scheduler is not None and generation.scheduler not in SAMPLERS:
             self._refuse(f"it has no scheduler {generation.scheduler}")
+        if "control_image" in generation.inputs:
+            self._refuse("control_image is for the engine diffusers alone")
         values: dict[str, Any] = {
             "prompt": generation.prompt,
             "negative_prompt": generation.negative_prompt,
