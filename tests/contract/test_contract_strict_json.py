@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,21 @@ from tests.contract import strategies as made
 def test_what_is_refused(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         strict_json.loads(text)
+
+
+def test_how_deep_does_not_depend_on_the_process() -> None:
+    deep = [f"{'[' * 501}{']' * 501}", '{"a":' * 501 + "1" + "}" * 501]
+    fine = [f"{'[' * 500}{']' * 500}", '["[[{{\\"]"' + ',"[{"' * 1_000 + "]"]
+    limit = sys.getrecursionlimit()
+    for limited in (limit, 20 * limit):
+        sys.setrecursionlimit(limited)
+        try:
+            for text in deep:
+                with pytest.raises(ValueError, match="nested too deeply"):
+                    strict_json.loads(text)
+            assert [strict_json.loads(text) for text in fine]
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 @given(st.text())

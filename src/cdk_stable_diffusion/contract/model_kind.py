@@ -115,6 +115,11 @@ def kind_of_directory(directory: Path, paths: Sequence[str]) -> str:
     if kind is None:
         # Which checkpoints there are is for the engine to know.
         return PIPELINE
+    if kind != PIPELINE and any(each.endswith(WEIGHTS_SUFFIX) for each in {*paths} - {path}):
+        raise ValueError(
+            f"{directory} has weights beside {path}, which is {KIND_IN_WORDS[kind]} and no model "
+            "that they could belong to"
+        )
     if kind == VAE and _AUTOENCODER_CONFIG not in paths and not is_vae_of_checkpoint(shapes):
         raise ValueError(
             f"{path} is an autoencoder in diffusers' form, and {_AUTOENCODER_CONFIG} is not beside "

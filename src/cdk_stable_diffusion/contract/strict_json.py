@@ -7,9 +7,14 @@ raises three different errors for hostile input. Here every one of these is one 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 _MAX_DIGITS = 400
+_MAX_DEPTH = 500
+"""Less than Python's reader manages by itself, whose own limit is that of the process."""
+
+_BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 def loads(text: str) -> Any:
@@ -26,6 +31,8 @@ def loads(text: str) -> Any:
             names a key twice in one object, is nested too deeply, or holds text that is not
             Unicode.
     """
+    if _is_too_deep(text):
+        raise ValueError("is nested too deeply")
     try:
         value = json.loads(
             text,
@@ -33,8 +40,6 @@ def loads(text: str) -> Any:
             parse_constant=_refuse_constant,
             object_pairs_hook=_unique,
         )
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(
             f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
@@ -44,8 +49,6 @@ def loads(text: str) -> Any:
         dumps(value).encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("holds a lone surrogate, which is not a Unicode character") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
     except ValueError:
         raise ValueError("holds a number that is out of range") from None
     return value
@@ -68,6 +71,20 @@ def dumps(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth > _MAX_DEPTH:
+                return True
+        elif match[0] in "]}":
+            depth -= 1
+    return False
 
 
 def _integer(text: str) -> int:

@@ -530,10 +530,6 @@ def _order(generation: Generation) -> dict[str, Any]:
         "control_scale": generation.control_scale,
         "clip_skip": generation.clip_skip,
         "inputs": {name: len(data) for name, data in generation.inputs.items()},
-        "adapters": _assets(*generation.adapters),
-        "embeddings": _assets(*generation.embeddings),
-        "vae": _assets(*([generation.vae] if generation.vae else [])),
-        "control_scale": generation.control_scale,
     }
 
 
