@@ -48,14 +48,21 @@ def test_what_is_written_is_read(header: dict[str, object], payload: bytes) -> N
 @given(payloads=st.lists(st.sampled_from([0, 1, 100, 4_096, 9_000]), min_size=2, max_size=6))
 def test_frames_that_come_together_are_read_one_by_one(payloads: list[int]) -> None:
     reader, writer = _pipe()
-    for number, size in enumerate(payloads):
-        writer.write({"n": number}, bytes([number]) * size)
-    writer.close()
+
+    def write_all() -> None:
+        for number, size in enumerate(payloads):
+            writer.write({"n": number}, bytes([number]) * size)
+        writer.close()
+
+    # A pipe may hold no more than a page where there are many.
+    thread = threading.Thread(target=write_all)
+    thread.start()
     for number, size in enumerate(payloads):
         frame = reader.read()
         assert frame is not None
         assert (frame.header, frame.payload) == ({"n": number}, bytes([number]) * size)
     assert reader.read() is None
+    thread.join()
     reader.close()
 
 
