@@ -198,10 +198,13 @@ TomlFile(
                         "--no-loadscope-reorder",
                         "--strict-markers",
                         "-m",
-                        "not chaos",
+                        "not chaos and not slow",
                         "-q",
                     ],
-                    "markers": ["chaos: faults under real processes that take long: `make chaos`"],
+                    "markers": [
+                        "chaos: faults under real processes that take long: `make chaos`",
+                        "slow: what seldom breaks and takes long to check: `make slow`",
+                    ],
                     "filterwarnings": ["error::pytest.PytestUnraisableExceptionWarning"],
                 }
             },

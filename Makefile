@@ -1,5 +1,6 @@
 # make demo    the whole service on this machine: six prompts in, six pictures out
 # make test    all tests but those that take long
+# make slow    tests of what seldom breaks and takes long to check
 # make chaos   every fault as a test, also those that take long, then chaos for minutes
 # All set up .venv with pinned versions first. Other tasks: .venv/bin/python -m projen --help
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test chaos tiny-model install install-dev clean
+.PHONY: demo test slow chaos tiny-model install install-dev clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m cdk_stable_diffusion.local.demo $(if $(value PROMPT),--prompt "$$DEMO_PROMPT")
@@ -19,6 +20,9 @@ demo: export DEMO_PROMPT := $(value PROMPT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos

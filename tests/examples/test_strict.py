@@ -35,6 +35,7 @@ def lint(app: Path, outdir: Path, context: dict[str, Any]) -> subprocess.Complet
     return subprocess.run([sys.executable, app], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_the_linter_finds_nothing(example: Path, tmp_path: Path) -> None:
     settings = json.loads((example / "cdk.json").read_text())

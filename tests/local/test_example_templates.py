@@ -27,7 +27,14 @@ def test_every_example_is_tried() -> None:
     assert {path.parent.name for path in EXAMPLES.glob("*/cdk.json")} == set(RUNTIMES)
 
 
-@pytest.mark.parametrize("example", RUNTIMES)
+@pytest.mark.parametrize(
+    "example",
+    # The others have the same types, and differ in what is left out.
+    [
+        pytest.param(each, marks=[] if each == "quickstart" else pytest.mark.slow)
+        for each in RUNTIMES
+    ],
+)
 def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(
     tmp_path: Path, example: str
 ) -> None:
@@ -94,6 +101,7 @@ app.synth()
 """
 
 
+@pytest.mark.slow
 def test_an_app_of_several_stacks_is_deployed_with_its_references(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(SEVERAL_STACKS)
     assembly = tmp_path / "cdk.out"

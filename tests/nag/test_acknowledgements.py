@@ -36,6 +36,7 @@ def test_every_scene_is_clean(name: str, flags: bool) -> None:
     assert [str(each) for each in scene(name, flags).audit.findings] == []
 
 
+@pytest.mark.slow
 def test_every_acknowledgement_answers_a_finding() -> None:
     found = set(findings_without_acknowledgements())
     assert found
