@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from aws_cdk import Token
@@ -145,6 +146,8 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, Construct):
         return f"the {kind} {value.node.path!r}"
+    if inspect.isroutine(value):
+        return f"the function {value.__qualname__}"
     text = repr(value)
     if " object at 0x" in text:
         return f"a value of type {kind}"

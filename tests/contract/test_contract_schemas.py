@@ -117,5 +117,5 @@ def test_code_and_schema_agree_on_every_request(value: dict[str, Any], complete:
 @given(ALMOST)
 def test_every_fault_points_at_its_field(value: dict[str, Any]) -> None:
     wrong = {error.path[0] for error in VALIDATORS["task-request"].iter_errors(value) if error.path}
-    pointed = {fault.pointer.removeprefix("/") for fault in request_faults(value)}
+    pointed = {fault.pointer.split("/")[1] for fault in request_faults(value)}
     assert wrong <= pointed

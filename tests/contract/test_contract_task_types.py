@@ -154,44 +154,57 @@ def test_empty_lists_are_as_good_as_none(task_type: str) -> None:
     assert not {"adapters", "embeddings"} & set(request.to_dict())
 
 
-ADAPTER_FAULTS: dict[str, tuple[Any, str]] = {
-    "a name": ("pixel", "must be an array"),
-    "a list of names": (["pixel"], "/0 must be a JSON object, not a string"),
-    "without a name": ([{"weight": 1}], "/0/name is missing"),
-    "a path": ([{"name": "../secret"}], "/0/name must be letters, digits and"),
-    "too strong": ([{"name": "a"}, {"name": "b", "weight": 4.5}], "/1/weight must be -4 to 4"),
-    "a weight in words": ([{"name": "a", "weight": "1"}], "/0/weight must be a number"),
-    "a field too many": ([{"name": "a", "scale": 1}], "/0/scale is not a field"),
+ADAPTER_FAULTS: dict[str, tuple[Any, str, str]] = {
+    "a name": ("pixel", "adapters", "must be an array"),
+    "a list of names": (["pixel"], "adapters/0", "must be a JSON object, not a string"),
+    "without a name": ([{"weight": 1}], "adapters/0/name", "is missing"),
+    "a path": ([{"name": "../secret"}], "adapters/0/name", "must be letters, digits and"),
+    "too strong": (
+        [{"name": "a"}, {"name": "b", "weight": 4.5}],
+        "adapters/1/weight",
+        "must be -4 to 4",
+    ),
+    "a weight in words": (
+        [{"name": "a", "weight": "1"}],
+        "adapters/0/weight",
+        "must be a number",
+    ),
+    "a field too many": ([{"name": "a", "my /~": 1}], "adapters/0/my ~1~0", "is not a field"),
     "twice": (
         [{"name": "a"}, {"name": "b"}, {"name": "a", "weight": 2}],
-        "/2/name is 'a' again: once is enough",
+        "adapters/2/name",
+        "is 'a' again: once is enough",
     ),
-    "nine": ([{"name": f"a{index}"} for index in range(9)], "must have at most 8 items, has 9"),
+    "nine": (
+        [{"name": f"a{index}"} for index in range(9)],
+        "adapters",
+        "must have at most 8 items, has 9",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", ADAPTER_FAULTS)
-def test_a_fault_of_an_adapter_says_which(kind: str) -> None:
-    adapters, says = ADAPTER_FAULTS[kind]
+def test_a_fault_of_an_adapter_points_at_it(kind: str) -> None:
+    adapters, pointer, says = ADAPTER_FAULTS[kind]
     faults = _faults(_request("text-to-image", adapters=adapters))
-    assert list(faults) == ["adapters"]
-    assert faults["adapters"].startswith(says)
+    assert list(faults) == [pointer]
+    assert faults[pointer].startswith(says)
 
 
 @pytest.mark.parametrize(
-    ("embeddings", "says"),
+    ("embeddings", "pointer", "says"),
     [
-        ("cat-toy", "must be an array"),
-        (["a", 7], "/1 must be a string"),
-        (["<a>"], "/0 must be letters, digits and"),
-        (["a", "b", "a"], "/2 is 'a' again: once is enough"),
-        ([f"e{index}" for index in range(9)], "must have at most 8 items"),
+        ("cat-toy", "embeddings", "must be an array"),
+        (["a", 7], "embeddings/1", "must be a string"),
+        (["<a>"], "embeddings/0", "must be letters, digits and"),
+        (["a", "b", "a"], "embeddings/2", "is 'a' again: once is enough"),
+        ([f"e{index}" for index in range(9)], "embeddings", "must have at most 8 items"),
     ],
 )
-def test_a_fault_of_an_embedding_says_which(embeddings: Any, says: str) -> None:
+def test_a_fault_of_an_embedding_points_at_it(embeddings: Any, pointer: str, says: str) -> None:
     faults = _faults(_request("text-to-image", embeddings=embeddings))
-    assert list(faults) == ["embeddings"]
-    assert faults["embeddings"].startswith(says)
+    assert list(faults) == [pointer]
+    assert faults[pointer].startswith(says)
 
 
 def test_an_adapter_works_as_it_was_trained_unless_told_otherwise() -> None:

@@ -324,6 +324,14 @@ def test_an_image_on_a_host_that_the_runtime_does_not_ask_is_refused_at_once(
     assert faults("flux", "https://evil.com/") == []
 
 
+def test_a_wrong_port_is_told_the_right_one(service: Service) -> None:
+    picture = {"task_type": "image-to-image", "image": "https://images.example.org:8443/a.png"}
+    _, document, _ = service.send({**GOOD, **picture})
+    (fault,) = document["errors"]
+    assert fault["pointer"] == "/image"
+    assert "on port 443" in fault["detail"]
+
+
 def test_a_task_is_accepted_where_the_bucket_cannot_be_asked(service: Service) -> None:
     service.catalogue.down = True
     assert service.send({**GOOD, "model": "dreamy-v3"})[0] == 202

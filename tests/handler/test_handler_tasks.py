@@ -169,6 +169,11 @@ def test_what_names_no_task_is_refused_with_every_fault(
     assert service.folders.cancelled == {}
 
 
+def test_an_id_of_the_wrong_length_is_told_the_right_one(service: Service) -> None:
+    _, document, _ = service.ask("GET", "123")
+    assert [error["detail"] for error in document["errors"]] == ["must have 36 characters, has 3"]
+
+
 @settings(max_examples=200)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_whatever_is_asked_for_no_key_is_made_of_what_was_not_checked(

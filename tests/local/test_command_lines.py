@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,6 +20,33 @@ from cdk_stable_diffusion.local import cli, client, model_cli, state
 from cdk_stable_diffusion.local.client import Client
 from cdk_stable_diffusion.local.errors import LocalError
 from cdk_stable_diffusion.local.publishing import model_directories, parse_model_options
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")]
+PARSERS = {"sd-local": cli._parser, "sd-model": model_cli._parser}
+
+
+def _commands(page: Path) -> list[str]:
+    """Return the command lines of a page's shell examples."""
+    text = page.read_text("utf-8")
+    blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    lines = blocks.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith(("sd-local ", "sd-model "))]
+
+
+COMMANDS = [(page, line) for page in sorted(PAGES) for line in _commands(page)]
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), COMMANDS, ids=[f"{page.parent.name}-{line}" for page, line in COMMANDS]
+)
+def test_a_command_line_of_the_documentation_is_accepted(page: Path, line: str) -> None:
+    words = shlex.split(line.split(" | tee")[0], comments=True)
+    PARSERS[words[0]]().parse_args(words[1:])
+
+
+def test_command_lines_of_the_documentation_are_found() -> None:
+    assert {"README.md", "engines.md"} <= {page.name for page, _ in COMMANDS}
 
 
 @pytest.mark.parametrize(

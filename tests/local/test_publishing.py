@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from cdk_stable_diffusion.contract import InvalidModel, ModelManifest
@@ -35,6 +36,9 @@ class Recorder:
 
     def upload_file(self, file: str, bucket: str, key: str) -> None:
         self.keys.append(key)
+
+    def get_object(self, **request: Any) -> Any:
+        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
 
     def put_object(self, **request: Any) -> None:
         self.keys.append(request["Key"])
@@ -126,11 +130,63 @@ def test_a_lora_is_published_as_a_file_under_its_own_name(
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="models")
         assert model_cli.main(["push", str(file), "s3://models"]) == 0
-        assert capsys.readouterr().out == "s3://models/models/pixel-art/\n"
+        told = capsys.readouterr()
+        assert told.out == "s3://models/models/pixel-art/\n"
+        assert "pixel-art is a LoRA adapter\n" in told.err
         keys = [each["Key"] for each in s3.list_objects_v2(Bucket="models")["Contents"]]
         body = s3.get_object(Bucket="models", Key="models/pixel-art/model.json")["Body"].read()
     assert keys == ["models/pixel-art/model.json", "models/pixel-art/pixel-art.safetensors"]
     assert ModelManifest.from_json(body.decode()).kind == "lora"
+
+
+def test_an_adapter_does_not_take_the_place_of_a_model(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    file = tmp_path / "my-model.safetensors"
+    shapes = {f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_up.weight": (320, 4)}
+    file.write_bytes(safetensors(shapes))
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="models")
+        push = ["push", "--name", "my-model"]
+        assert model_cli.main([*push, str(model), "s3://models"]) == 0
+        before = [each["Key"] for each in s3.list_objects_v2(Bucket="models")["Contents"]]
+        capsys.readouterr()
+        assert model_cli.main([*push, str(file), "s3://models"]) == 1
+        assert "'my-model' in s3://models is a model, and this is a LoRA adapter" in (
+            capsys.readouterr().err
+        )
+        after = [each["Key"] for each in s3.list_objects_v2(Bucket="models")["Contents"]]
+        assert after == before
+        # A new version of the same kind is what a name is published again for.
+        assert model_cli.main([*push, str(model), "s3://models"]) == 0
+        # What cannot be read is no reason to keep anything out.
+        s3.put_object(Bucket="models", Key="models/my-model/model.json", Body=b"\xff")
+        assert model_cli.main([*push, str(file), "s3://models"]) == 0
+
+
+def test_who_may_not_read_may_publish(model: Path) -> None:
+    class WriteOnly(Recorder):
+        def get_object(self, **request: Any) -> Any:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+
+    s3 = WriteOnly()
+    publish_model(model, "bucket", s3)
+    assert s3.keys[-1] == "models/my-model/model.json"
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "circle.png").write_bytes(b"\x89PNG")
+    with pytest.raises(InvalidModel) as caught:
+        publish_model(tmp_path / "circle.png", "bucket", Recorder())
+    assert str(caught.value) == (
+        "invalid model directory: circle.png is neither a .safetensors file nor a directory"
+    )
 
 
 def test_a_bucket_that_is_not_there_is_told_without_a_traceback(

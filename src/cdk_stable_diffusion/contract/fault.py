@@ -39,7 +39,10 @@ class InvalidDocument(ValueError):
             faults: The faults; at least one.
         """
         self.faults: tuple[Fault, ...] = tuple(faults)
-        listed = "; ".join(f"{fault.pointer or 'document'}: {fault.detail}" for fault in faults)
+        listed = "; ".join(
+            f"{fault.pointer}: {fault.detail}" if fault.pointer else fault.detail
+            for fault in faults
+        )
         super().__init__(f"invalid {what}: {listed}")
 
 

@@ -44,6 +44,17 @@ class Field:
         """
         raise NotImplementedError
 
+    def faults_within(self, value: Any) -> list[Fault]:
+        """Say what is wrong with a value, and where inside it.
+
+        Args:
+            value: The value, as read from JSON.
+
+        Returns:
+            The faults, each with a pointer from the value on; empty if the value is good.
+        """
+        return [Fault("", detail) for detail in self.faults(value)]
+
     def schema(self) -> dict[str, Any]:
         """Return the field's JSON Schema."""
         return {**self._type_schema(), "description": self._described()}
@@ -77,9 +88,9 @@ class Text(Field):
             return [f"must be a string, not {json_type(value)}"]
         found = []
         if not self.min_length <= len(value) <= self.max_length:
-            found.append(
-                f"must have {self.min_length} to {self.max_length} characters, has {len(value)}"
-            )
+            least, most = self.min_length, self.max_length
+            allowed = f"{most}" if least == most else f"{least} to {most}"
+            found.append(f"must have {allowed} characters, has {len(value)}")
         elif self.pattern and not re.fullmatch(self.pattern, value):
             found.append(f"must be {self.pattern_says}, is {value[:64]!r}")
         if "\x00" in value:
@@ -268,18 +279,23 @@ class ObjectField(Field):
 
     def faults(self, value: Any) -> list[str]:
         """Say what is wrong with a value."""
-        if self.many and not isinstance(value, list):
-            return ["must be an array"]
+        return _sentences(self.faults_within(value))
+
+    def faults_within(self, value: Any) -> list[Fault]:
+        """Say what is wrong with a value, and where inside it."""
+        if not self.many:
+            return object_faults(value, self.fields)
+        if not isinstance(value, list):
+            return [Fault("", "must be an array")]
         if self.max_items is not None and len(value) > self.max_items:
-            return [f"must have at most {self.max_items} items, has {len(value)}"]
-        items = value if self.many else [value]
+            return [Fault("", f"must have at most {self.max_items} items, has {len(value)}")]
         found = [
-            f"{f'/{index}' if self.many else ''}{fault.pointer} {fault.detail}".strip()
-            for index, item in enumerate(items)
+            Fault(f"/{index}{fault.pointer}", fault.detail)
+            for index, item in enumerate(value)
             for fault in object_faults(item, self.fields)
         ]
         if not found and self.key:
-            found = repetitions([item[self.key] for item in items], f"/{self.key}")
+            found = repetitions([item[self.key] for item in value], f"/{self.key}")
         return found
 
     def _type_schema(self) -> dict[str, Any]:
@@ -304,12 +320,16 @@ class TextList(Field):
 
     def faults(self, value: Any) -> list[str]:
         """Say what is wrong with a value."""
+        return _sentences(self.faults_within(value))
+
+    def faults_within(self, value: Any) -> list[Fault]:
+        """Say what is wrong with a value, and where inside it."""
         if not isinstance(value, list):
-            return ["must be an array"]
+            return [Fault("", "must be an array")]
         if len(value) > self.max_items:
-            return [f"must have at most {self.max_items} items, has {len(value)}"]
+            return [Fault("", f"must have at most {self.max_items} items, has {len(value)}")]
         found = [
-            f"/{index} {detail}"
+            Fault(f"/{index}", detail)
             for index, item in enumerate(value)
             for detail in self.items.faults(item)
         ]
@@ -324,7 +344,7 @@ class TextList(Field):
         }
 
 
-def repetitions(values: Sequence[str], suffix: str = "") -> list[str]:
+def repetitions(values: Sequence[str], suffix: str = "") -> list[Fault]:
     """Say which of a list's values stand in it again.
 
     Args:
@@ -332,7 +352,7 @@ def repetitions(values: Sequence[str], suffix: str = "") -> list[str]:
         suffix: What follows an item's number in the pointer to its value. Default: nothing.
     """
     return [
-        f"/{index}{suffix} is {shown(value)} again: once is enough"
+        Fault(f"/{index}{suffix}", f"is {shown(value)} again: once is enough")
         for index, value in enumerate(values)
         if value in values[:index]
     ]
@@ -362,7 +382,10 @@ def object_faults(value: Any, fields: Sequence[Field]) -> list[Fault]:
             if field.required:
                 faults.append(Fault(pointer(field.name), "is missing"))
             continue
-        faults += [Fault(pointer(field.name), detail) for detail in field.faults(value[field.name])]
+        faults += [
+            Fault(pointer(field.name) + fault.pointer, fault.detail)
+            for fault in field.faults_within(value[field.name])
+        ]
     return faults
 
 
@@ -423,6 +446,10 @@ def shown(value: Any) -> str:
         return "a number of more than 20 digits"
     text = repr(value)
     return text if len(text) <= 64 else text[:61] + "..."
+
+
+def _sentences(faults: Sequence[Fault]) -> list[str]:
+    return [f"{fault.pointer} {fault.detail}".strip() for fault in faults]
 
 
 def _deeper_than(value: Any, depth: int) -> bool:

@@ -238,7 +238,11 @@ def check_directory(directory: Path, name: str) -> tuple[list[Path], GenerationD
     faults = [Fault("/name", detail) for detail in MODEL_FIELD.faults(name)]
     refused = code_faults(names) + _disguise_faults(root, names)
     faults += [Fault("/files", detail) for detail in refused]
-    if not refused:
+    if not refused and directory.is_file() and directory.suffix.lower() != WEIGHTS_SUFFIX:
+        faults.append(
+            Fault("", f"{directory.name} is neither a {WEIGHTS_SUFFIX} file nor a directory")
+        )
+    elif not refused:
         # Whoever brings a pickle alone need not be told that it is no other model, either.
         try:
             kind_of_directory(root, names)

@@ -150,7 +150,10 @@ class Submission:
                 continue
             host = authority[1].lower().removesuffix(":443")
             if not self._routes.allows_host(route.runtime, host):
-                says = f"is on a host that the runtime {route.runtime!r} takes no images from"
+                says = (
+                    f"is on a host or port that the runtime {route.runtime!r} takes no images "
+                    "from: they come from hosts that the runtime names, on port 443"
+                )
                 faults.append(Fault(f"/{name}", says))
         if faults:
             raise faulty(faults)

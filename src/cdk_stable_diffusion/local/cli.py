@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Send a prompt to the API's route. Prints the API's answer as JSON or, with "
         "--wait, the result and the pictures' files.",
     )
-    submit.add_argument("prompt", help="what the picture shall show")
+    submit.add_argument(
+        "prompt", help='what the picture shall show; "" where an upscale takes none'
+    )
     submit.add_argument("--model", default=SHIPPED_MODEL, help="default: %(default)s")
     submit.add_argument("--seed", type=int, help="default: derived from the task's id")
     submit.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contract import InvalidModel
 from ..contract.keys import model_prefix
+from ..contract.model_kind import KIND_IN_WORDS
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
 from .aws import REGION
 from .errors import LocalError
@@ -98,6 +99,7 @@ def _push(options: argparse.Namespace) -> int:
         if _code(error) == "NoSuchBucket":
             raise LocalError(f"there is no bucket {options.bucket}") from None
         raise LocalError(" ".join(str(error).split())) from None
+    console.print(f"{manifest.name} is {KIND_IN_WORDS[manifest.kind]}", highlight=False)
     print(f"{_SCHEME}{options.bucket}/{model_prefix(manifest.name)}")
     return 0
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ..contract import ModelManifest
 from ..contract.keys import model_manifest_key, model_prefix
 from ..contract.model import root_of
+from ..contract.model_kind import KIND_IN_WORDS
 from .errors import LocalError
 
 SHIPPED_DIRECTORY = Path(__file__).resolve().parent / "models"
 SHIPPED_MODEL = "tiny-shapes"
 SHIPPED: Mapping[str, str] = {SHIPPED_MODEL: SHIPPED_MODEL, "tiny-shapes-copy": SHIPPED_MODEL}
 """Models that every local service has, with the shipped directory that each is made from."""
+
+_UNKNOWN = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 
 
 def publish_model(
@@ -41,9 +45,11 @@ def publish_model(
 
     Raises:
         InvalidModel: If there is none.
+        LocalError: If something of another kind has the name.
     """
     directory = directory.resolve()
     manifest = ModelManifest.of_directory(directory, name or default_name(directory))
+    _check_place(manifest, bucket, s3)
     root = root_of(directory)
     for file in manifest.files:
         s3.upload_file(str(root / file.path), bucket, model_prefix(manifest.name) + file.path)
@@ -55,6 +61,31 @@ def publish_model(
         ContentType="application/json",
     )
     return manifest
+
+
+def _check_place(manifest: ModelManifest, bucket: str, s3: Any) -> None:
+    """Check that a name is free, or that of an earlier version.
+
+    An adapter in the place of a model would fail every task of that model.
+    """
+    from botocore.exceptions import ClientError
+
+    key = model_manifest_key(manifest.name)
+    try:
+        with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            there = ModelManifest.from_json(body.read().decode("utf-8"))
+    except ClientError as error:
+        # Who publishes need not be allowed to read.
+        if error.response["Error"]["Code"] in _UNKNOWN:
+            return
+        raise
+    except ValueError:
+        return  # Nothing can be made of it, so that anything is better.
+    if there.kind != manifest.kind:
+        raise LocalError(
+            f"{manifest.name!r} in s3://{bucket} is {KIND_IN_WORDS[there.kind]}, and this is "
+            f"{KIND_IN_WORDS[manifest.kind]}: choose another name, or remove {key} first"
+        )
 
 
 def default_name(directory: Path) -> str:

@@ -94,6 +94,9 @@ def test_what_lacks_an_attribute_is_a_fault() -> None:
     [
         ("a", "'a'"),
         (Duration, "the class Duration"),
+        (lambda: None, "the function <lambda>"),
+        (Faults().check, "the function Faults.check"),
+        (print, "the function print"),
         (Duration.seconds(5), "a value of type Duration"),
         ("x" * 200, f"'{'x' * 76}..."),
     ],
