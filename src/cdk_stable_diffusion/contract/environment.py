@@ -231,6 +231,17 @@ class AgentEnvironment(_Environment):
                 "watermark",
                 f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
             ),
+            # Another engine would leave the pictures unchecked, and say nothing of it.
+            (
+                self.engine == DIFFUSERS or not self.safety_checker,
+                "safety_checker",
+                f"must be empty where the engine is not {DIFFUSERS}",
+            ),
+            (
+                self.engine == DIFFUSERS or not self.watermark,
+                "watermark",
+                f"must be empty where the engine is not {DIFFUSERS}",
+            ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 
