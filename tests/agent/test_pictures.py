@@ -81,7 +81,7 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
 
 
 def test_a_picture_tells_of_what_was_added_to_its_model() -> None:
-    added = {
+    added: dict[str, Any] = {
         "adapters": (Adapter("bend", 0.5),),
         "embeddings": ("style",),
         "vae": "soft",
