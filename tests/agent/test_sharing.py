@@ -101,7 +101,8 @@ def test_what_is_tried_alone_after_a_pass_has_no_steps_of_that() -> None:
     work.begin()
     work.step, work.steps = 7, 8
     work.begin()
-    assert (work.step, work.steps) == (0, None)
+    assert work.step == 0
+    assert work.steps is None
 
 
 def test_steps_take_no_memory_and_the_rest_may() -> None:
