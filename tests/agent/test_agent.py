@@ -439,6 +439,31 @@ def test_a_drain_gives_back_what_does_not_fit(scene: Scene) -> None:
     assert not scene.more_results()
 
 
+def test_a_drain_does_not_wait_for_what_a_task_has_to_fetch(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(scene.environment, FakeEngine(), scene.clients(), backoff=QUICK)
+    asked, drained = threading.Event(), threading.Event()
+
+    def resolve(_: object) -> dict[str, bytes]:
+        asked.set()
+        drained.wait(20)
+        raise TaskFailure("input-invalid", "image is no picture")
+
+    monkeypatch.setattr(agent._intake._inputs, "resolve", resolve)
+    agent.start()
+    scene.send()
+    assert asked.wait(5)
+    began = time.monotonic()
+    agent.drain(Signals())
+    assert time.monotonic() - began < 5
+    assert scene.left() == (1, 0)
+    drained.set()
+    agent._intake._thread.join(5)
+    assert scene.left() == (1, 0)
+    assert not scene.more_results()
+
+
 def test_a_model_damaged_on_disk_is_brought_again(scene: Scene, start: Start) -> None:
     start()
     scene.send()

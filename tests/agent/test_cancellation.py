@@ -404,6 +404,39 @@ def test_a_task_that_is_in_hand_no_more_is_not_watched(scene: Scene, watched: Wa
 # What is noted of messages that were given back
 
 
+def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene) -> None:
+    arrived = threading.Event()
+
+    class Late(Leases):
+        """One more message comes when it has told what is in hand."""
+
+        def held(self) -> list[Received]:
+            held = super().held()
+            thread.start()
+            # A watch that lets nobody in meanwhile has its answer before.
+            arrived.wait(0.2)
+            return held
+
+    def arrive() -> None:
+        work.append(work_in_hand(scene, leases))
+        watching.begin(work[0])
+        arrived.set()
+
+    queue = TaskQueue(None, queue_url="", dead_letter_queue_url="", lease_seconds=60)
+    outputs, leases, work = FakeOutputs(), Late(queue, lease_seconds=60), list[Work]()
+    watching = Watch(
+        outputs=outputs,  # type: ignore[arg-type]
+        leases=leases,
+        stop_engine=lambda: None,
+        runtime_name="shapes-runtime",
+    )
+    thread = threading.Thread(target=arrive)
+    watching._turn()
+    thread.join()
+    assert work[0].message.receipt in watching._watched
+    watching.stop()
+
+
 def test_what_was_noted_of_a_message_goes_with_it(scene: Scene) -> None:
     queue = TaskQueue(
         scene.sqs,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cdk_stable_diffusion.contract import Parameters, TaskMessage, TaskRequest
+from cdk_stable_diffusion.contract import Adapter, Parameters, TaskMessage, TaskRequest
 from cdk_stable_diffusion.runtime_image.agent.engine import Drawing, Raster
 from cdk_stable_diffusion.runtime_image.agent.pictures import EncodedPicture, encode
 
@@ -22,7 +22,7 @@ TEXT = (
 
 
 def _encode(
-    output_format: str, prompt: str = PROMPT, negative_prompt: str = "blue"
+    output_format: str, prompt: str = PROMPT, negative_prompt: str = "blue", **added: Any
 ) -> EncodedPicture:
     request = TaskRequest.parse(
         {
@@ -36,7 +36,7 @@ def _encode(
     raster = Raster(width=16, height=8, pixels=bytes((250, 20, 30)) * 128, seed=78)
     drawing = Drawing(
         pictures=(raster,),
-        parameters=Parameters(16, 8, 8, 3.0, 77, "ddim"),
+        parameters=Parameters(16, 8, 8, 3.0, 77, "ddim", **added),
         software={"diffusers": "0.42.1"},
     )
     return encode(task, drawing, raster, DIGEST)
@@ -77,6 +77,26 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
         "guidance_scale": 3.0,
         "scheduler": "ddim",
         "software": {"diffusers": "0.42.1"},
+    }
+
+
+def test_a_picture_tells_of_what_was_added_to_its_model() -> None:
+    added: dict[str, Any] = {
+        "adapters": (Adapter("bend", 0.5),),
+        "embeddings": ("style",),
+        "vae": "soft",
+        "control_scale": 0.75,
+        "clip_skip": 2,
+    }
+    text, document = _metadata(Image.open(io.BytesIO(_encode("png", **added).data)))
+    assert text.endswith(
+        "Lora: bend:0.5, Embeddings: style, VAE: soft, Control scale: 0.75, Clip skip: 2, "
+        "Version: cdk-stable-diffusion"
+    )
+    assert {name: document[name] for name in added} == {
+        **added,
+        "adapters": [{"name": "bend", "weight": 0.5}],
+        "embeddings": ["style"],
     }
 
 

@@ -32,6 +32,10 @@ OTHER_WORK: dict[str, Any] = {
     "steps": 9,
     "guidance_scale": 2.0,
     "scheduler": "euler",
+    "clip_skip": 2,
+    "adapters": [{"name": "bend", "weight": 0.5}],
+    "embeddings": ["style"],
+    "vae": "soft",
 }
 PICTURES: dict[str, dict[str, Any]] = {
     "image-to-image": {"image": "s3://bucket/key"},
@@ -90,6 +94,15 @@ def test_what_failed_before_is_alone() -> None:
     with_files = _work()
     with_files.inputs = {"control_image": b"x"}
     assert pass_key(with_files) is None
+
+
+def test_what_is_tried_alone_after_a_pass_has_no_steps_of_that() -> None:
+    work = _work()
+    work.begin()
+    work.step, work.steps = 7, 8
+    work.begin()
+    assert work.step == 0
+    assert work.steps is None
 
 
 def test_steps_take_no_memory_and_the_rest_may() -> None:

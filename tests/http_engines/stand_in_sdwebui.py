@@ -10,6 +10,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class StandInSdWebui(Server):
         self.checkpoints = checkpoints
         self.step_seconds = step_seconds
         self.heeds_interruptions = True
+        self.before_loading: Callable[[], None] = lambda: None
         self.fails_with: tuple[str, str] | None = None
         self.loads: list[str] = []
         self.state: dict[str, Any] = dict(_NOTHING)
@@ -111,6 +113,7 @@ class StandInSdWebui(Server):
         title = body["sd_model_checkpoint"]
         if title not in self._known:
             raise RuntimeError(f"model {title!r} not found")
+        self.before_loading()
         self._load(title)
 
     def _post_txt2img(self, query: dict[str, str], body: Any) -> Any:

@@ -254,6 +254,24 @@ def test_cancelling_stops_within_a_step(loaded: SdWebui, sdwebui: StandInSdWebui
     assert loaded.generate(generation(), timeout=10).pictures
 
 
+def test_loading_goes_on_whoever_is_cancelled(
+    loaded: SdWebui, sdwebui: StandInSdWebui, make_model: MakeModel
+) -> None:
+    cancelled = threading.Event()
+
+    def cancel_and_load_on() -> None:
+        loaded.cancel()
+        # Longer than an interrupted engine may go on.
+        cancelled.wait(1)
+
+    sdwebui.before_loading = cancel_and_load_on
+    other = make_model("other", {"other.safetensors": b"other"})
+    loaded.load(other, timeout=10)
+    assert sdwebui.loads[-1] == "other"
+    assert loaded.health().model == other.digest
+    assert not (sdwebui.checkpoints / ".replace").exists()
+
+
 def test_a_restart_in_the_middle_is_a_passing_failure(
     loaded: SdWebui, sdwebui: StandInSdWebui
 ) -> None:

@@ -131,6 +131,7 @@ class AgentEnvironment(_Environment):
         image_models_directory: Folder of the models that the container's image carries. The image
             itself sets it, since only the image knows; empty for none.
         prefetch_tasks: Most tasks to hold that have not begun while the GPU works; 0 for none.
+            Where tasks share a forward pass, as many as one may have, if that is more.
         prefetch_bytes: Most bytes of messages to hold so.
         input_buckets: Buckets that input images may come from, besides the output bucket: each by
             its name, with a slash and a prefix behind it where only a part of it may be read.
@@ -230,6 +231,17 @@ class AgentEnvironment(_Environment):
                 not self.watermark or is_watermark(self.watermark),
                 "watermark",
                 f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
+            ),
+            # Another engine would leave the pictures unchecked, and say nothing of it.
+            (
+                self.engine == DIFFUSERS or not self.safety_checker,
+                "safety_checker",
+                f"must be empty where the engine is not {DIFFUSERS}",
+            ),
+            (
+                self.engine == DIFFUSERS or not self.watermark,
+                "watermark",
+                f"must be empty where the engine is not {DIFFUSERS}",
             ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]

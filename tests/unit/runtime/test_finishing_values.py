@@ -117,6 +117,17 @@ def test_an_agent_refuses_to_start_with_what_it_does_not_know() -> None:
     told = {"SD_SAFETY_CHECKER": "model", "SD_WATERMARK": "text=drawn"}
     settings = AgentEnvironment.from_environment({**good, **told})
     assert {name: settings.to_environment()[name] for name in told} == told
+    # Another engine would store its pictures as they are.
+    other = {
+        "SD_ENGINE": "sdwebui",
+        "SD_ENGINE_URL": "http://127.0.0.1:7860",
+        "SD_ENGINE_DIRECTORY": "/tmp",
+    }
+    with pytest.raises(ValueError, match="wrong environment") as caught:
+        AgentEnvironment.from_environment({**good, **told, **other})
+    for name in told:
+        assert f"{name} must be empty where the engine is not diffusers" in str(caught.value)
+    assert AgentEnvironment.from_environment({**good, **other}).engine == "sdwebui"
 
 
 def test_another_engine_finishes_by_itself() -> None:

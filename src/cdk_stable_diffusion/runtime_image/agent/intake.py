@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...contract import InvalidMessage, TaskMessage
@@ -111,6 +112,8 @@ class Intake:
         self._hand: list[_InHand] = []
         # Taken from the hand for the pass after the one that runs.
         self._chosen: list[_InHand] = []
+        # Not in the hand yet: looked up, or waiting for its pictures or its model.
+        self._preparing: Received | None = None
         self._gpu_waits = False
         self._was_too_early = False
         self._stopped = False
@@ -188,6 +191,9 @@ class Intake:
         with self._changed:
             self._stopped = True
             left = self._let_go()
+            if self._preparing is not None:
+                # A model's download may take longer than there is time.
+                left.append(self._preparing)
             self._changed.notify_all()
         self._returns.give_back(left)
         return self._receiver.stop(grace)
@@ -202,9 +208,13 @@ class Intake:
             self._pause = _FIRST_PAUSE_SECONDS
             # An idle agent may be waiting for the next one.
             self._next_look = time.monotonic() + self._pause if patient else 0.0
+            with self._changed:
+                self._preparing = message
             work = self._read(message)
             if work is not None:
                 self._put(work)
+            with self._changed:
+                self._preparing = None
 
     def _turn(self) -> bool | None:
         """Wait until a message may be taken.
@@ -267,6 +277,7 @@ class Intake:
     def _put(self, work: Work) -> None:
         with self._changed:
             if not self._stopped:
+                self._preparing = None
                 self._hand.append(_InHand(work))
                 self._changed.notify_all()
                 return
@@ -284,7 +295,7 @@ class Intake:
             # Whatever it is: it must not end this agent, since every other would meet it next.
             known = isinstance(error, InvalidMessage)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            self._deliveries.submit(lambda: self._endings.refuse(message, reason))
+            self._end(message, lambda: self._endings.refuse(message, reason))
             return None
         try:
             return work if self._needs_the_gpu(work) else None
@@ -298,8 +309,23 @@ class Intake:
             failure = TaskFailure(
                 "generation-failed", f"{type(error).__name__}: {error}", transient=True
             )
-        self._deliveries.submit(lambda: self._endings.fail(work, failure))
+        self._end(message, lambda: self._endings.fail(work, failure))
         return None
+
+    def _end(self, message: Received, ending: Callable[[], None]) -> None:
+        """Have a task end that needs no GPU."""
+        with self._changed:
+            stopped = self._stopped
+            self._preparing = None
+        try:
+            if not stopped:
+                self._deliveries.submit(ending)
+                return
+        except RuntimeError:
+            # The worker has ended already.
+            pass
+        # Nothing is delivered any more.
+        self._returns.give_back([message])
 
     def _needs_the_gpu(self, work: Work) -> bool:
         # Its first look and the next call are on their way together.
@@ -310,10 +336,10 @@ class Intake:
         # Whoever sends a failed task again from the dead letters wants another try.
         if earlier is not None and not (work.message.redriven and earlier.status == "failed"):
             result = earlier
-            self._deliveries.submit(lambda: self._endings.republish(work, result))
+            self._end(work.message, lambda: self._endings.republish(work, result))
             return False
         if self._watch.is_cancelled(work):
-            self._deliveries.submit(lambda: self._endings.cancel(work))
+            self._end(work.message, lambda: self._endings.cancel(work))
             return False
         work.tries = self._retrier.call(
             "counting tries", lambda: self._returns.tries(work.message), begun=False

@@ -33,7 +33,7 @@ class _Known:
 
 
 class ModelSource:
-    """Reads manifests and files of models. For one thread, but for `read`."""
+    """Reads manifests and files of models. Safe for many threads."""
 
     def __init__(self, s3: Any, bucket: str) -> None:
         """Connect.

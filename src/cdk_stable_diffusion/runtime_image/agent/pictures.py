@@ -156,7 +156,7 @@ def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) 
     }
 
 
-_ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale"})
+_ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale", "clip_skip"})
 
 
 def _added_text(parameters: Parameters) -> dict[str, str]:
@@ -168,6 +168,7 @@ def _added_text(parameters: Parameters) -> dict[str, str]:
         "Control scale": ""
         if parameters.control_scale is None
         else f"{parameters.control_scale:g}",
+        "Clip skip": "" if parameters.clip_skip is None else str(parameters.clip_skip),
     }
     return {name: value for name, value in added.items() if value}
 

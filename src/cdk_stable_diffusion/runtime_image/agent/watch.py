@@ -155,9 +155,10 @@ class Watch:
 
     def _turn(self) -> None:
         """Ask and tell what is due."""
-        held = {message.receipt for message in self._leases.held()}
         now = time.monotonic()
         with self._changed:
+            # Not before: what is watched meanwhile is held as well.
+            held = {message.receipt for message in self._leases.held()}
             for receipt, watched in tuple(self._watched.items()):
                 if receipt not in held:
                     self._forget(watched)

@@ -46,8 +46,9 @@ class Work:
     cancelled: bool = False
 
     def begin(self) -> None:
-        """Begin it, now."""
+        """Begin it, now; and anew after a pass that failed, of which nothing is left."""
         self.started_at = datetime.now(timezone.utc)
+        self.step, self.steps = 0, None
 
     def timings(self) -> Timings:
         """Return where the time went, as of now."""

@@ -82,6 +82,7 @@ class HttpEngine(ABC):
         self._running = False
         self._ready = False
         self._busy = False
+        self._drawing = False
         self._unwanted_since: float | None = None
         self._away_because: str | None = None
         self._cancelled = threading.Event()
@@ -150,7 +151,11 @@ class HttpEngine(ABC):
             raise TaskFailure("generation-failed", "no model is loaded", transient=True)
         self._refuse_unknown(generation)
         with self._at_work():
-            return self._draw(generation, time.monotonic() + timeout, on_step or _nothing)
+            self._drawing = True
+            try:
+                return self._draw(generation, time.monotonic() + timeout, on_step or _nothing)
+            finally:
+                self._drawing = False
 
     def generate_together(
         self,
@@ -194,7 +199,8 @@ class HttpEngine(ABC):
 
     def cancel(self) -> None:
         """Stop the running `generate` within one step, if there is one."""
-        if self._busy:
+        # Who loads a model is not asked to stop: no engine heeds that, and it would be replaced.
+        if self._drawing:
             self._cancelled.set()
 
     def health(self) -> EngineHealth:
