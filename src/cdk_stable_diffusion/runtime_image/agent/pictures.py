@@ -156,11 +156,11 @@ def _document(task: TaskMessage, drawing: Drawing, raster: Raster, digest: str) 
     }
 
 
-_ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale"})
+_ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale", "clip_skip"})
 
 
 def _added_text(parameters: Parameters) -> dict[str, str]:
-    """Return what was added to the model, in words without a comma."""
+    """Return what was added to the model or chosen of it, in words without a comma."""
     added = {
         "Lora": " ".join(f"{each.name}:{each.weight:g}" for each in parameters.adapters),
         "Embeddings": " ".join(parameters.embeddings),
@@ -168,6 +168,7 @@ def _added_text(parameters: Parameters) -> dict[str, str]:
         "Control scale": ""
         if parameters.control_scale is None
         else f"{parameters.control_scale:g}",
+        "Clip skip": "" if parameters.clip_skip is None else f"{parameters.clip_skip}",
     }
     return {name: value for name, value in added.items() if value}
 
