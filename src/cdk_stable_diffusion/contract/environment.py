@@ -231,6 +231,12 @@ class AgentEnvironment(_Environment):
                 "watermark",
                 f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
             ),
+            (
+                self.engine == DIFFUSERS or not (self.safety_checker or self.watermark),
+                "engine",
+                f"must be {DIFFUSERS} where {variable_name('safety_checker')} or "
+                f"{variable_name('watermark')} is set: no other checks or marks pictures",
+            ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 
