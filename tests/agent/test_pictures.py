@@ -89,7 +89,7 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 def test_a_picture_tells_all_that_decides_what_is_drawn(output_format: str) -> None:
     """All but the size and the seed, which are the picture's own."""
-    chosen = {
+    chosen: dict[str, Any] = {
         "strength": 0.5,
         "scale": 2,
         "adapters": (Adapter("ink", 0.5),),
