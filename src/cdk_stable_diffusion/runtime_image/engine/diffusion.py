@@ -359,6 +359,8 @@ class Diffusion:
     def _upscaled(
         self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+        # Only the model says whether it draws this, or nothing does.
+        self._check_loaded()
         image = _decoded_image(order)
         if order.scale is None:
             raise EngineFailure("unsupported-request", "scale is missing")
