@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cdk_stable_diffusion.contract import Adapter, Parameters, TaskMessage, TaskRequest
+from cdk_stable_diffusion.contract import Parameters, TaskMessage, TaskRequest
+from cdk_stable_diffusion.contract.assets import Adapter
 from cdk_stable_diffusion.runtime_image.agent.engine import Drawing, Raster
 from cdk_stable_diffusion.runtime_image.agent.pictures import EncodedPicture, encode
 
 PROMPT = "ein roter Kreis, 紅い円 🔴"
+PARAMETERS = Parameters(16, 8, 8, 3.0, 77, "ddim")
 DIGEST = "0123456789abcdef" * 4
 TEXT = (
     f"{PROMPT}\nNegative prompt: blue\nSteps: 8, Sampler: ddim, CFG scale: 3, Seed: 78, "
@@ -22,7 +25,10 @@ TEXT = (
 
 
 def _encode(
-    output_format: str, prompt: str = PROMPT, negative_prompt: str = "blue", **added: Any
+    output_format: str,
+    prompt: str = PROMPT,
+    negative_prompt: str = "blue",
+    parameters: Parameters = PARAMETERS,
 ) -> EncodedPicture:
     request = TaskRequest.parse(
         {
@@ -36,7 +42,7 @@ def _encode(
     raster = Raster(width=16, height=8, pixels=bytes((250, 20, 30)) * 128, seed=78)
     drawing = Drawing(
         pictures=(raster,),
-        parameters=Parameters(16, 8, 8, 3.0, 77, "ddim", **added),
+        parameters=parameters,
         software={"diffusers": "0.42.1"},
     )
     return encode(task, drawing, raster, DIGEST)
@@ -80,24 +86,31 @@ def test_a_picture_tells_how_it_was_made(output_format: str) -> None:
     }
 
 
-def test_a_picture_tells_of_what_was_added_to_its_model() -> None:
-    added: dict[str, Any] = {
-        "adapters": (Adapter("bend", 0.5),),
-        "embeddings": ("style",),
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_a_picture_tells_all_that_decides_what_is_drawn(output_format: str) -> None:
+    """All but the size and the seed, which are the picture's own."""
+    chosen: dict[str, Any] = {
+        "strength": 0.5,
+        "scale": 2,
+        "adapters": (Adapter("ink", 0.5),),
+        "embeddings": ("cat",),
         "vae": "soft",
-        "control_scale": 0.75,
+        "control_scale": 0.25,
         "clip_skip": 2,
     }
-    text, document = _metadata(Image.open(io.BytesIO(_encode("png", **added).data)))
+    done_to_it = {"safety_checker", "watermark"}
+    assert {*chosen, *done_to_it} == {
+        each.name for each in fields(Parameters) if each.default is not MISSING
+    } - {"scheduler"}
+    file = _encode(output_format, parameters=replace(PARAMETERS, **chosen))
+    text, document = _metadata(Image.open(io.BytesIO(file.data)))
+    written = json.loads(json.dumps(replace(PARAMETERS, **chosen).to_dict()))
+    assert {name: document[name] for name in chosen} == {name: written[name] for name in chosen}
     assert text.endswith(
-        "Lora: bend:0.5, Embeddings: style, VAE: soft, Control scale: 0.75, Clip skip: 2, "
+        "Denoising strength: 0.5, Model hash: 0123456789, Model: shapes, Lora: ink:0.5, "
+        "Embeddings: cat, VAE: soft, Control scale: 0.25, Clip skip: 2, "
         "Version: cdk-stable-diffusion"
     )
-    assert {name: document[name] for name in added} == {
-        **added,
-        "adapters": [{"name": "bend", "weight": 0.5}],
-        "embeddings": ["style"],
-    }
 
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])

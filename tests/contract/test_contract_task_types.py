@@ -13,6 +13,8 @@ from cdk_stable_diffusion.contract import (
     TASK_TYPES,
     Adapter,
     InvalidTask,
+    ModelManifest,
+    Parameters,
     ResultMessage,
     TaskMessage,
     TaskRequest,
@@ -266,6 +268,17 @@ def test_readers_of_before_know_every_field_of_a_drawn_result(result: ResultMess
         assert "strength" not in parameters
     if result.parameters is not None and result.parameters.scale is None:
         assert "scale" not in parameters
+
+
+def test_readers_of_before_know_all_of_a_plain_picture_and_of_a_plain_model() -> None:
+    assert Parameters(8, 8, 1, 1.0, 7).to_dict() == {
+        **{"width": 8, "height": 8, "steps": 1, "guidance_scale": 1.0},
+        **{"seed": 7, "scheduler": None},
+    }
+    manifest = json.loads(ModelManifest(name="m", files=()).to_json())
+    assert set(manifest) == {"version", "name", "files", "defaults"}
+    before = {"steps", "guidance_scale", "width", "height", "scheduler"}
+    assert set(manifest["defaults"]) == before
 
 
 @pytest.mark.parametrize("left_out", [{"steps"}, {"guidance_scale"}, {"steps", "scheduler"}])

@@ -72,6 +72,20 @@ def base(diffusion: Diffusion) -> Iterator[bytes]:
     assert _pixels(diffusion) == before
 
 
+def test_an_adapter_is_read_whatever_layer_of_the_text_is(
+    random_model: Path, assets: dict[str, Asset]
+) -> None:
+    """A task may be the first to need both, in either order, and both go away again."""
+    diffusion = Diffusion()
+    diffusion.load(random_model)
+    bare, both = _pixels(diffusion), _pixels(diffusion, assets["text"], clip_skip=2)
+    alone, skipped = _pixels(diffusion, assets["text"]), _pixels(diffusion, clip_skip=2)
+    assert len({bare, both, alone, skipped}) == 4
+    assert _pixels(diffusion, assets["picture"], clip_skip=2) not in (both, skipped)
+    assert _pixels(diffusion, assets["text"], clip_skip=2) == both
+    assert _pixels(diffusion) == bare
+
+
 @pytest.mark.parametrize("name", ["picture", "text", "layer"])
 def test_an_adapter_changes_the_picture_as_much_as_its_weight_says(
     diffusion: Diffusion, assets: dict[str, Asset], base: bytes, name: str

@@ -92,6 +92,16 @@ def test_a_new_word_means_something_only_where_it_stands(
     assert _pixels(diffusion, prompt=prompt, embeddings=(word,)) == taught
 
 
+def test_a_new_word_is_known_to_earlier_layers_of_the_text_encoder(
+    diffusion: Diffusion, base: bytes, word: Asset
+) -> None:
+    with_word, without = (
+        _pixels(diffusion, prompt="a <cat-toy>", embeddings=embeddings, clip_skip=2)
+        for embeddings in ((word,), ())
+    )
+    assert base != with_word != without != base
+
+
 def test_a_new_word_can_be_what_shall_not_be_there(
     diffusion: Diffusion, base: bytes, word: Asset
 ) -> None:

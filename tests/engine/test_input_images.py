@@ -270,9 +270,9 @@ def test_a_model_of_the_xl_kind_begins_with_a_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_upscaling_needs_no_model_and_keeps_what_is_there(scale: int) -> None:
+def test_upscaling_keeps_what_is_there(tiny: Diffusion, scale: int) -> None:
     own = _scene((48, 32))
-    pictures, parameters = Diffusion().draw(
+    pictures, parameters = tiny.draw(
         replace(UPSCALE, image=_file(own), scale=scale), lambda *_: None, lambda: False
     )
     (picture,) = pictures
@@ -286,16 +286,23 @@ def test_upscaling_needs_no_model_and_keeps_what_is_there(scale: int) -> None:
     assert len(larger.getcolors(10_000) or []) > len(repeated.getcolors(10_000) or [])
 
 
-def test_one_colour_stays_that_colour_however_large() -> None:
+def test_what_upscaling_is_waits_for_the_model_to_say() -> None:
+    """A new process has no model yet, and an upscaler's task must not be one of Lanczos."""
+    with pytest.raises(EngineFailure, match="no model is loaded") as caught:
+        _draw(Diffusion(), UPSCALE, image=_file(_scene((48, 32))), scale=4)
+    assert caught.value.transient
+
+
+def test_one_colour_stays_that_colour_however_large(tiny: Diffusion) -> None:
     own = Image.new("RGB", (5, 3), (17, 130, 255))
-    (picture,) = _draw(Diffusion(), UPSCALE, image=_file(own), scale=4)
+    (picture,) = _draw(tiny, UPSCALE, image=_file(own), scale=4)
     assert set(zip(*[iter(picture.pixels)] * 3, strict=True)) == {(17, 130, 255)}
 
 
 @pytest.mark.parametrize("own", [(2_100, 2_100), (9_000, 8)])
-def test_what_would_be_too_large_is_not_made(own: tuple[int, int]) -> None:
+def test_what_would_be_too_large_is_not_made(tiny: Diffusion, own: tuple[int, int]) -> None:
     with pytest.raises(EngineFailure, match="scale 4 of the image makes") as caught:
-        _draw(Diffusion(), UPSCALE, image=_file(Image.new("RGB", own)), scale=4)
+        _draw(tiny, UPSCALE, image=_file(Image.new("RGB", own)), scale=4)
     assert caught.value.code == "unsupported-request"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cdk_stable_diffusion.contract import SCHEDULERS
+from cdk_stable_diffusion.contract import SCHEDULERS, limits
 from cdk_stable_diffusion.runtime_image.agent.engine import (
     AssetDirectory,
     EngineCancelled,
@@ -164,6 +164,25 @@ def test_inpainting_sends_the_mask(loaded: SdWebui, sdwebui: StandInSdWebui) -> 
     request = sent(sdwebui, "img2img")
     assert base64.b64decode(request["mask"]) == mask
     assert (request["denoising_strength"], request["inpainting_fill"]) == (0.5, 1)
+
+
+def test_a_picture_may_be_as_large_as_the_runtime_lets_it_be(
+    loaded: SdWebui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`InputImages(max_size=...)` may be more than is usual, and the agent has checked it."""
+    monkeypatch.setattr(limits, "MAX_INPUT_BYTES", 10)
+    drawing = loaded.generate(
+        generation(task_type="image-to-image", inputs={"image": picture_file(64, 64)}), timeout=10
+    )
+    assert len(drawing.pictures) == 1
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_upscaling_takes_no_prompt(loaded: SdWebui, field: str) -> None:
+    values = {"prompt": "", "inputs": {"image": picture_file(8, 8)}, field: "finer"}
+    refused = failure(loaded, task_type="upscale", scale=2, **values)
+    assert (refused.code, refused.transient) == ("unsupported-request", False)
+    assert "takes no prompt" in refused.detail
 
 
 def test_upscaling(loaded: SdWebui) -> None:

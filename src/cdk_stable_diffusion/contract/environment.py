@@ -232,16 +232,11 @@ class AgentEnvironment(_Environment):
                 "watermark",
                 f"must be {TEXT_MARK} with {TEXT_SAYS}, or {HOOK_SAYS}",
             ),
-            # Another engine would leave the pictures unchecked, and say nothing of it.
             (
-                self.engine == DIFFUSERS or not self.safety_checker,
-                "safety_checker",
-                f"must be empty where the engine is not {DIFFUSERS}",
-            ),
-            (
-                self.engine == DIFFUSERS or not self.watermark,
-                "watermark",
-                f"must be empty where the engine is not {DIFFUSERS}",
+                self.engine == DIFFUSERS or not (self.safety_checker or self.watermark),
+                "engine",
+                f"must be {DIFFUSERS} where {variable_name('safety_checker')} or "
+                f"{variable_name('watermark')} is set: no other checks or marks pictures",
             ),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]

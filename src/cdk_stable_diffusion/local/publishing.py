@@ -139,6 +139,6 @@ def model_directories(wanted: Iterable[str], given: Mapping[str, Path]) -> dict[
         raise LocalError(
             f"the app's static runtimes preload {', '.join(missing)}, which only you have: add "
             + " ".join(f"--model {name}=DIRECTORY" for name in missing)
-            + f" (a diffusers directory, or {SHIPPED_MODEL} to let the shipped model stand in)"
+            + f" (a model's directory, or {SHIPPED_MODEL} to let the shipped model stand in)"
         )
     return directories

@@ -11,13 +11,17 @@ from aws_cdk.assertions import Annotations, Match
 from cdk_stable_diffusion.contract import AgentEnvironment
 from cdk_stable_diffusion.local.runtimes import find_runtimes
 from cdk_stable_diffusion.runtime import (
+    Batching,
     Engine,
+    Finishing,
     GpuNodes,
     ImageCache,
     ImageStart,
     Model,
     RuntimeImage,
+    SafetyChecker,
     SdNodePool,
+    Watermark,
 )
 from cdk_stable_diffusion.runtime.disk import DiskUse
 from tests.manifests.compose import IMAGE
@@ -215,6 +219,28 @@ def test_models_in_the_agents_image_are_refused(tmp_path: Path) -> None:
     image = RuntimeImage.from_package(models={"sdxl": model})
     with pytest.raises(ValueError, match="image carries models, which comfyui"):
         light_service().add_runtime("Sdxl", model=Model.static("sdxl"), image=image, engine=COMFYUI)
+
+
+def test_all_that_another_engine_does_not_do_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(ValueError, match="SdRuntime Service/Sdxl: ") as caught:
+        light_service().add_runtime(
+            "Sdxl",
+            engine=COMFYUI,
+            image=RuntimeImage.from_package(models={"sdxl": tmp_path}),
+            batching=Batching.up_to(4),
+            finishing=Finishing(
+                safety_checker=SafetyChecker.hook("checks:is_unsafe"),
+                watermark=Watermark.text("drawn"),
+            ),
+        )
+    for says in (
+        "image carries models, which comfyui in its own container cannot see",
+        "batching is Batching.up_to(4), and comfyui draws one task after the other",
+        "finishing is what the package's own engine does: comfyui in its own container",
+        "finishing.safety_checker is the function checks:is_unsafe: the package's own image",
+    ):
+        assert says in str(caught.value)
 
 
 def test_what_is_no_engine_is_refused() -> None:

@@ -22,6 +22,23 @@ from tests.unit.runtime.light_cluster import light_service, spec_of
 OTHER = RuntimeImage.from_registry("registry.example.org/webui@sha256:" + 64 * "a")
 SETTINGS = ("SD_SAFETY_CHECKER", "SD_WATERMARK")
 TOKEN = Token.as_string({"Ref": "Text"})
+GOOD = {
+    "SD_QUEUE_URL": "q",
+    "SD_DEAD_LETTER_QUEUE_URL": "d",
+    "SD_RESULT_TOPIC_ARN": "t",
+    "SD_OUTPUT_BUCKET": "o",
+    "SD_MODEL_BUCKET": "m",
+    "SD_RUNTIME_NAME": "r",
+    "SD_RUNTIME_CLASS": "dynamic",
+    "SD_MODELS": "[]",
+    "SD_LEASE_SECONDS": "30",
+    "SD_TASK_TIMEOUT_SECONDS": "30",
+    "SD_DRAIN_SECONDS": "30",
+    "SD_MAX_RECEIVE_COUNT": "3",
+    "SD_MODEL_CACHE_DIRECTORY": "/tmp",
+    "SD_MODEL_CACHE_BYTES": "1",
+    "SD_HEALTH_PORT": "0",
+}
 
 
 def _variables(**arguments: Any) -> dict[str, str]:
@@ -92,42 +109,27 @@ def test_the_pods_are_told() -> None:
 
 
 def test_an_agent_refuses_to_start_with_what_it_does_not_know() -> None:
-    good = {
-        "SD_QUEUE_URL": "q",
-        "SD_DEAD_LETTER_QUEUE_URL": "d",
-        "SD_RESULT_TOPIC_ARN": "t",
-        "SD_OUTPUT_BUCKET": "o",
-        "SD_MODEL_BUCKET": "m",
-        "SD_RUNTIME_NAME": "r",
-        "SD_RUNTIME_CLASS": "dynamic",
-        "SD_MODELS": "[]",
-        "SD_LEASE_SECONDS": "30",
-        "SD_TASK_TIMEOUT_SECONDS": "30",
-        "SD_DRAIN_SECONDS": "30",
-        "SD_MAX_RECEIVE_COUNT": "3",
-        "SD_MODEL_CACHE_DIRECTORY": "/tmp",
-        "SD_MODEL_CACHE_BYTES": "1",
-        "SD_HEALTH_PORT": "0",
-    }
     told = {"SD_SAFETY_CHECKER": "models", "SD_WATERMARK": "text= "}
     with pytest.raises(ValueError, match="wrong environment") as caught:
-        AgentEnvironment.from_environment({**good, **told})
+        AgentEnvironment.from_environment({**GOOD, **told})
     for name in told:
         assert f"{name} must be" in str(caught.value)
     told = {"SD_SAFETY_CHECKER": "model", "SD_WATERMARK": "text=drawn"}
-    settings = AgentEnvironment.from_environment({**good, **told})
+    settings = AgentEnvironment.from_environment({**GOOD, **told})
     assert {name: settings.to_environment()[name] for name in told} == told
-    # Another engine would store its pictures as they are.
+
+
+@pytest.mark.parametrize("name", ["SD_SAFETY_CHECKER", "SD_WATERMARK"])
+def test_an_agent_lets_no_engine_draw_that_would_not_finish(name: str) -> None:
+    """However it was told so: no picture passes unchecked."""
     other = {
-        "SD_ENGINE": "sdwebui",
-        "SD_ENGINE_URL": "http://127.0.0.1:7860",
-        "SD_ENGINE_DIRECTORY": "/tmp",
+        "SD_ENGINE": "comfyui",
+        "SD_ENGINE_URL": "http://127.0.0.1:8188",
+        "SD_ENGINE_DIRECTORY": "/tmp/engine",
     }
-    with pytest.raises(ValueError, match="wrong environment") as caught:
-        AgentEnvironment.from_environment({**good, **told, **other})
-    for name in told:
-        assert f"{name} must be empty where the engine is not diffusers" in str(caught.value)
-    assert AgentEnvironment.from_environment({**good, **other}).engine == "sdwebui"
+    AgentEnvironment.from_environment({**GOOD, **other})
+    with pytest.raises(ValueError, match=f"SD_ENGINE must be diffusers where .*{name}"):
+        AgentEnvironment.from_environment({**GOOD, **other, name: "checks:each"})
 
 
 def test_another_engine_finishes_by_itself() -> None:

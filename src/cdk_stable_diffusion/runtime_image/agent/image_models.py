@@ -1,6 +1,6 @@
 """Models that the container's image carries.
 
-    <directory>/<name>/               a diffusers pipeline's directory
+    <directory>/<name>/               a model's directory, or that of what is added to one
     <directory>/<name>/model.json     its manifest, from `write_manifests`
 
 They are read, never changed or removed. No file is hashed: the image's digest, by which the node

@@ -160,7 +160,7 @@ _ADDED = frozenset({"adapters", "embeddings", "vae", "control_scale", "clip_skip
 
 
 def _added_text(parameters: Parameters) -> dict[str, str]:
-    """Return what was added to the model, in words without a comma."""
+    """Return what was added to the model or chosen of it, in words without a comma."""
     added = {
         "Lora": " ".join(f"{each.name}:{each.weight:g}" for each in parameters.adapters),
         "Embeddings": " ".join(parameters.embeddings),

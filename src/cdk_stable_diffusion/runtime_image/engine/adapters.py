@@ -86,9 +86,6 @@ class Adapters:
         self._loaded[asset.digest] = size
 
     def _read(self, asset: Asset, weights: Weights) -> None:
-        for part in self._parts():
-            # A name for the encoder itself, by which diffusers would think of it as one of before.
-            part.__dict__.pop("text_model", None)
         try:
             self._pipeline.load_lora_weights(
                 str(weights.path.parent),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .failure import EngineFailure
@@ -39,14 +41,27 @@ def skipped_layers(pipeline: Any, clip_skip: int | None) -> int | None:
             "unsupported-request",
             f"clip_skip must be {own} to {layers} for this model, is {clip_skip}",
         )
-    if clip_skip == own:
-        return None
-    _let_diffusers_find_the_norm(pipeline.text_encoder)
-    return clip_skip - own
+    return None if clip_skip == own else clip_skip - own
 
 
-def _let_diffusers_find_the_norm(encoder: Any) -> None:
-    # transformers 5.6 did away with the wrapper through which diffusers 0.42 reaches it. Past
-    # torch's own bookkeeping, for which a module cannot hold itself.
-    if not hasattr(encoder, "text_model"):
-        encoder.__dict__["text_model"] = encoder
+@contextmanager
+def norm_found(pipeline: Any, skipped: int | None) -> Iterator[None]:
+    """Let diffusers find what it puts on an earlier layer, while something is drawn.
+
+    transformers 5.6 did away with the wrapper through which diffusers 0.42 reaches it. Afterwards
+    the name is gone again: adapters that are loaded would be taken for those of before.
+
+    Args:
+        pipeline: The loaded pipeline.
+        skipped: How many layers are skipped; None needs nothing of the kind.
+    """
+    encoder = getattr(pipeline, "text_encoder", None)
+    if skipped is None or encoder is None or hasattr(encoder, "text_model"):
+        yield
+        return
+    # Past torch's own bookkeeping, for which a module cannot hold itself.
+    encoder.__dict__["text_model"] = encoder
+    try:
+        yield
+    finally:
+        del encoder.__dict__["text_model"]

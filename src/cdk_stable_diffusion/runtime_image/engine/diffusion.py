@@ -17,7 +17,7 @@ from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
 from .additions import Additions
 from .asset_files import Asset
-from .clip_skip import skipped_layers
+from .clip_skip import norm_found, skipped_layers
 from .device_errors import raise_device_errors
 from .failure import Cancelled, EngineFailure
 from .finishing import NO_CHECKER, Check, Finishing
@@ -314,7 +314,8 @@ class Diffusion:
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
         kind = self._kind or kind_of(self._pipeline)
         arguments = kind.arguments_for(prompt_arguments(orders))
-        if (skipped := skipped_layers(self._pipeline, order.clip_skip)) is not None:
+        skipped = skipped_layers(self._pipeline, order.clip_skip)
+        if skipped is not None:
             arguments["clip_skip"] = skipped
         if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
             # Other image-to-image takes its size from the picture.
@@ -322,7 +323,8 @@ class Diffusion:
         additions = self._additions.applied(
             pipeline, adapters=order.adapters, embeddings=order.embeddings, vae=order.vae
         )
-        with additions, torch.inference_mode():
+        # The norm is found last: adapters are loaded without its name.
+        with additions, norm_found(self._pipeline, skipped), torch.inference_mode():
             result = pipeline(
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
@@ -357,6 +359,8 @@ class Diffusion:
     def _upscaled(
         self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+        # Only the model says whether it draws this, or nothing does.
+        self._check_loaded()
         image = _decoded_image(order)
         if order.scale is None:
             raise EngineFailure("unsupported-request", "scale is missing")

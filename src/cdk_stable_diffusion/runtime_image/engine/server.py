@@ -198,7 +198,11 @@ def _order(header: dict[str, Any], payload: bytes) -> Any:
 
 
 _ADDITIONS = (
-    *("task_type", "strength", "scale", "max_input_pixels", "control_scale"),
+    "task_type",
+    "strength",
+    "scale",
+    "max_input_pixels",
+    "control_scale",
     "clip_skip",
 )
 

@@ -137,8 +137,9 @@ class SdWebui(HttpEngine):
         }
         if generation.task_type != TEXT_TO_IMAGE:
             image = generation.inputs["image"]
+            # How many bytes it may have was checked when it was fetched, by the runtime's settings.
             header = check_picture(
-                image, max_bytes=limits.MAX_INPUT_BYTES, max_pixels=generation.max_input_pixels
+                image, max_bytes=len(image), max_pixels=generation.max_input_pixels
             )
             # Left out, they would be 512, whatever the picture.
             width = width or _fitting(header.width)
@@ -155,6 +156,8 @@ class SdWebui(HttpEngine):
         return {name: value for name, value in values.items() if value is not None}
 
     def _upscale(self, generation: Generation, deadline: float) -> Drawing:
+        if generation.prompt or generation.negative_prompt:
+            self._refuse("it upscales without drawing, and so takes no prompt")
         request = {
             "image": _base64(generation.inputs["image"]),
             "resize_mode": 0,
