@@ -215,10 +215,10 @@ class Diffusion:
         self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
     ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
         order = orders[0]
+        self._check_loaded()
         if order.control_image is None:
             # Before anything is decoded: whether the model is for this at all.
             self._pipeline_for(order.task_type)
-        self._check_loaded()
         inputs = _decoded(order)
         parameters = [self._parameters(each, inputs) for each in orders]
         self._memory.begin()
