@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from .allocator import keep_large_blocks_apart
 from .signals import Signals
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def main() -> int:
     signals = Signals()
     signals.catch()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    keep_large_blocks_apart()
     from ...contract import AgentEnvironment
     from ..structured_log import set_up_logging
 
