@@ -27,7 +27,7 @@ from statistics import linear_regression, median
 from tqdm import tqdm
 
 from benchmarks.agent_overlap import ROOT, SIZE
-from benchmarks.svg import Drawing
+from cdk_stable_diffusion.planning.drawing import Drawing
 from tests.agent.emulated import emulated_aws
 from tests.agent.scene import Aws, Scene
 

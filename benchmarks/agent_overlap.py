@@ -4,10 +4,6 @@
 
 The GPU is a sleep. The agent is the real one, the AWS an emulated one behind a proxy that adds the
 round trips of a region: 15 ms to each SQS and SNS call, 60 ms to each S3 PUT.
-
-Whether memory stays flat over many tasks:
-
-    python -m benchmarks.agent_overlap --workers agent --seconds 0.01 --tasks 5000 --output FILE
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measuring import IMAGES, RESULTS, ROOT, conditions, positive, spread
-from benchmarks.svg import Drawing as Svg
+from cdk_stable_diffusion.planning.drawing import Drawing as Svg
 from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
 from cdk_stable_diffusion.runtime_image.agent.engine import Generation, ModelDirectory, Raster
 from tests.agent.emulated import emulated_aws

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.svg import Drawing
+from cdk_stable_diffusion.planning.drawing import Drawing
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:

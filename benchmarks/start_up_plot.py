@@ -16,7 +16,7 @@ from benchmarks.start_up_timeline import (
     POLL,
     Mode,
 )
-from benchmarks.svg import Drawing
+from cdk_stable_diffusion.planning.drawing import Drawing
 
 _COLOURS = {
     POLL: "#94a3b8",

@@ -31,7 +31,7 @@ from benchmarks.measuring import (
     run_command,
     spread,
 )
-from benchmarks.svg import Drawing
+from cdk_stable_diffusion.planning.drawing import Drawing
 
 _FILE = RESULTS / "synth-time.json"
 _PLOT = IMAGES / "synth-time.svg"

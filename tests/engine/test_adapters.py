@@ -13,6 +13,7 @@ from cdk_stable_diffusion.runtime_image.engine import adapters as adapters_modul
 from cdk_stable_diffusion.runtime_image.engine.asset_files import Asset
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
+from tests.engine.pixels import difference
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:diffusers"),
@@ -29,13 +30,6 @@ ORDER = Order(
     guidance_scale=3.0,
     scheduler=None,
 )
-
-
-@pytest.fixture(scope="module")
-def diffusion(random_model: Path) -> Diffusion:
-    diffusion = Diffusion()
-    diffusion.load(random_model)
-    return diffusion
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +52,6 @@ def _pixels(diffusion: Diffusion, *adapters: Asset, **changes: Any) -> bytes:
     order = replace(ORDER, adapters=adapters, **changes)
     ((picture,), _) = diffusion.draw(order, lambda *_: None, lambda: False)
     return picture.pixels
-
-
-def _difference(one: bytes, other: bytes) -> int:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.fixture
@@ -95,7 +85,7 @@ def test_an_adapter_changes_the_picture_as_much_as_its_weight_says(
     )
     assert len({base, full, half, less}) == 4
     assert none == base
-    assert _difference(half, base) < _difference(full, base)
+    assert difference(half, base) < difference(full, base)
 
 
 def test_the_same_adapter_draws_the_same_whatever_was_used_between(
@@ -123,7 +113,7 @@ def test_two_adapters_add_up_in_any_order(
     assert together not in (base, _pixels(diffusion, one), _pixels(diffusion, other))
     assert together == _pixels(diffusion, one, other)
     # Sums of floating-point numbers differ in the last bit with their order.
-    assert _difference(together, _pixels(diffusion, other, one)) <= 1
+    assert difference(together, _pixels(diffusion, other, one)) <= 1
 
 
 def test_the_same_weights_under_two_names_add_up(
@@ -249,25 +239,20 @@ def test_those_used_longest_ago_make_room(
     assert _pixels(diffusion) == base
 
 
-def test_a_lora_for_xl_reaches_both_text_encoders(tmp_path: Path) -> None:
+def test_a_lora_for_xl_reaches_both_text_encoders(xl: Diffusion, tmp_path: Path) -> None:
     from tests.engine import tiny_assets
-    from tests.engine.random_model import make_random_xl_model
 
-    model = tmp_path / "xl"
-    make_random_xl_model(model)
-    diffusion = Diffusion()
-    diffusion.load(model)
-    base = _pixels(diffusion)
+    base = _pixels(xl)
     first, second = (
         tiny_assets.lora_of_text(tmp_path / f"text-{number}", f"lora_te{number}_")
         for number in (1, 2)
     )
-    assert _pixels(diffusion, first, second) != base
+    assert _pixels(xl, first, second) != base
     for encoder, asset in (("text_encoder", first), ("text_encoder_2", second)):
-        parts = getattr(diffusion._pipeline, encoder).named_modules()
+        parts = getattr(xl._pipeline, encoder).named_modules()
         names = {name for name, _ in parts if name.endswith(f"lora_A.adapter_{asset.digest}")}
         assert len(names) == 4
-    assert _pixels(diffusion) == base
+    assert _pixels(xl) == base
 
 
 def test_a_pass_that_tasks_share_has_one_set_of_adapters(
@@ -281,7 +266,7 @@ def test_a_pass_that_tasks_share_has_one_set_of_adapters(
     for order, ((picture,), parameters) in zip(orders, drawn, strict=True):
         assert parameters["adapters"] == [{"name": "text", "weight": 1.0}]
         alone = _pixels(diffusion, assets["text"], prompt=order.prompt, seeds=order.seeds)
-        assert _difference(picture.pixels, alone) <= 1
+        assert difference(picture.pixels, alone) <= 1
     with pytest.raises(EngineFailure, match="are not alike"):
         diffusion.draw_together(
             [orders[0], replace(orders[1], adapters=())], lambda *_: None, lambda: False

@@ -16,6 +16,7 @@ from PIL import Image
 from cdk_stable_diffusion.runtime_image.engine.asset_files import Asset
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
+from tests.engine.pixels import difference
 from tests.engine.test_input_images import _file, _right_half, _scene
 
 pytestmark = pytest.mark.filterwarnings(
@@ -34,24 +35,6 @@ ORDER = Order(
 )
 
 
-@pytest.fixture(scope="module")
-def diffusion(random_model: Path) -> Diffusion:
-    diffusion = Diffusion()
-    diffusion.load(random_model)
-    return diffusion
-
-
-@pytest.fixture(scope="module")
-def xl(tmp_path_factory: pytest.TempPathFactory) -> Diffusion:
-    from tests.engine.random_model import make_random_xl_model
-
-    model = tmp_path_factory.mktemp("xl")
-    make_random_xl_model(model)
-    diffusion = Diffusion()
-    diffusion.load(model)
-    return diffusion
-
-
 def _draw(diffusion: Diffusion, **changes: Any) -> Picture:
     (picture, *_), _ = diffusion.draw(replace(ORDER, **changes), lambda *_: None, lambda: False)
     return picture
@@ -59,10 +42,6 @@ def _draw(diffusion: Diffusion, **changes: Any) -> Picture:
 
 def _pixels(diffusion: Diffusion, **changes: Any) -> bytes:
     return _draw(diffusion, **changes).pixels
-
-
-def _difference(one: bytes, other: bytes) -> int:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.fixture
@@ -275,13 +254,11 @@ def controlled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Diffusion]:
     from tests.engine import tiny_assets
-    from tests.engine.random_model import make_random_model, make_random_xl_model
 
-    make = {"sd": make_random_model, "xl": make_random_xl_model}[request.param]
+    plain = request.getfixturevalue({"sd": "random_model", "xl": "xl_model"}[request.param])
     found = {}
     for name in ("silent", "loud"):
-        model = tmp_path_factory.mktemp(name)
-        make(model)
+        model = Path(shutil.copytree(plain, tmp_path_factory.mktemp(name) / "model"))
         tiny_assets.add_controlnet(model, at_random=name == "loud")
         found[name] = Diffusion()
         found[name].load(model)
@@ -301,13 +278,13 @@ def test_a_control_picture_is_followed(controlled: dict[str, Diffusion], task_ty
     order = {"task_type": task_type, **TYPES[task_type]}
     silent, loud = controlled["silent"], controlled["loud"]
     plain = _pixels(silent, **order)
-    assert _difference(_pixels(silent, control_image=CONTROL, **order), plain) <= 1
+    assert difference(_pixels(silent, control_image=CONTROL, **order), plain) <= 1
     followed = _pixels(loud, control_image=CONTROL, **order)
     other = _pixels(loud, control_image=_file(Image.new("RGB", (64, 64))), **order)
     half = _pixels(loud, control_image=CONTROL, control_scale=0.5, **order)
     assert len({plain, followed, other, half}) == 4
     unbound = _pixels(loud, control_image=CONTROL, control_scale=0.0, **order)
-    assert _difference(unbound, plain) <= 1
+    assert difference(unbound, plain) <= 1
     assert _pixels(loud, **order) == plain
 
 
@@ -350,12 +327,13 @@ def test_a_model_without_a_controlnet_follows_nothing(diffusion: Diffusion, base
         _pixels(diffusion, control_image=b"x")
 
 
-def test_a_controlnet_of_another_model_is_refused(random_model: Path, tmp_path: Path) -> None:
+def test_a_controlnet_of_another_model_is_refused(
+    random_model: Path, xl_model: Path, tmp_path: Path
+) -> None:
     from tests.engine import tiny_assets
-    from tests.engine.random_model import make_random_xl_model
 
-    xl, model = tmp_path / "xl", Path(shutil.copytree(random_model, tmp_path / "model"))
-    make_random_xl_model(xl)
+    xl = Path(shutil.copytree(xl_model, tmp_path / "xl"))
+    model = Path(shutil.copytree(random_model, tmp_path / "model"))
     tiny_assets.add_controlnet(xl, at_random=False)
     shutil.copytree(xl / "controlnet", model / "controlnet")
     diffusion = Diffusion()

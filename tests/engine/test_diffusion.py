@@ -14,6 +14,7 @@ import pytest
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.schedulers import make_scheduler
+from tests.engine.pixels import difference
 from tests.engine.suited import NOISE_SCHEDULERS, WITHOUT_ZERO_SNR, suit
 
 pytestmark = pytest.mark.filterwarnings(
@@ -32,21 +33,9 @@ ORDER = Order(
 )
 
 
-@pytest.fixture(scope="module")
-def diffusion(random_model: Path) -> Diffusion:
-    """Load the random model once."""
-    diffusion = Diffusion()
-    diffusion.load(random_model)
-    return diffusion
-
-
 def _draw(diffusion: Diffusion, **changes: Any) -> list[Picture]:
     pictures, _ = diffusion.draw(replace(ORDER, **changes), lambda *_: None, lambda: False)
     return pictures
-
-
-def _difference(one: Picture, other: Picture) -> int:
-    return max(abs(a - b) for a, b in zip(one.pixels, other.pixels, strict=True))
 
 
 def test_the_same_seed_draws_the_same_bytes(diffusion: Diffusion) -> None:
@@ -61,7 +50,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(diffusion: Diffusion) -> No
     for picture in together:
         (alone,) = _draw(diffusion, seeds=(picture.seed,))
         # One level of eight bits: floating-point sums differ with the size of a batch.
-        assert _difference(picture, alone) <= 1
+        assert difference(picture.pixels, alone.pixels) <= 1
 
 
 def test_prompts_count(diffusion: Diffusion) -> None:
@@ -110,7 +99,7 @@ def test_every_scheduler_of_the_contract_draws(
     assert first.pixels == again.pixels
     # Steps with noise of their own must draw it from the picture's own generator.
     _, second = _draw(diffusion, scheduler=scheduler, steps=4, seeds=(9, 1))
-    assert _difference(first, second) <= 1
+    assert difference(first.pixels, second.pixels) <= 1
 
 
 @pytest.mark.parametrize("scheduler", sorted(WITHOUT_ZERO_SNR))
@@ -180,13 +169,8 @@ def test_memory_that_runs_out_has_its_own_code(
     assert (caught.value.code, caught.value.transient) == ("out-of-memory", True)
 
 
-def test_a_model_of_the_xl_kind_draws(tmp_path: Path) -> None:
-    from tests.engine.random_model import make_random_xl_model
-
-    make_random_xl_model(tmp_path)
-    diffusion = Diffusion()
-    diffusion.load(tmp_path)
-    (first,), (again,) = (_draw(diffusion, scheduler="dpmpp_2m") for _ in range(2))
+def test_a_model_of_the_xl_kind_draws(xl: Diffusion) -> None:
+    (first,), (again,) = (_draw(xl, scheduler="dpmpp_2m") for _ in range(2))
     assert first.pixels == again.pixels
     assert (first.width, first.height) == (64, 64)
 

@@ -256,17 +256,12 @@ def test_a_picture_that_is_missing_is_named(tiny: Diffusion, order: Order) -> No
         _draw(tiny, INPAINT, mask=None)
 
 
-def test_a_model_of_the_xl_kind_begins_with_a_picture(tmp_path: Path) -> None:
-    from tests.engine.random_model import make_random_xl_model
-
-    make_random_xl_model(tmp_path)
-    diffusion = Diffusion()
-    diffusion.load(tmp_path)
+def test_a_model_of_the_xl_kind_begins_with_a_picture(xl: Diffusion) -> None:
     for order in (FROM_IMAGE, INPAINT):
         order = replace(order, prompt="a red circle", steps=3)
-        (first,), (again,) = (_draw(diffusion, order, seeds=(3,)) for _ in range(2))
+        (first,), (again,) = (_draw(xl, order, seeds=(3,)) for _ in range(2))
         assert first.pixels == again.pixels
-        assert diffusion._others[order.task_type].unet is diffusion._pipeline.unet
+        assert xl._others[order.task_type].unet is xl._pipeline.unet
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -46,26 +46,6 @@ def tiny() -> Diffusion:
     return diffusion
 
 
-@pytest.fixture(scope="module")
-def random(random_model: Path) -> Diffusion:
-    """Load the random model once."""
-    diffusion = Diffusion()
-    diffusion.load(random_model)
-    return diffusion
-
-
-@pytest.fixture(scope="module")
-def xl(tmp_path_factory: pytest.TempPathFactory) -> Diffusion:
-    """Load a model of the XL kind once."""
-    from tests.engine.random_model import make_random_xl_model
-
-    directory = tmp_path_factory.mktemp("random-xl")
-    make_random_xl_model(directory)
-    diffusion = Diffusion()
-    diffusion.load(directory)
-    return diffusion
-
-
 def _together(diffusion: Diffusion, orders: Sequence[Order]) -> list[list[Picture]]:
     drawn = diffusion.draw_together(orders, lambda *_: None, lambda: False)
     return [pictures for pictures, _ in drawn]
@@ -122,14 +102,14 @@ def test_so_it_is_in_any_size(tiny: Diffusion, width: int, height: int) -> None:
     scheduler=st.sampled_from([None, "euler_ancestral", "lcm", "dpmpp_2m_sde"]),
 )
 def test_so_it_is_with_any_words_and_seeds(
-    random: Diffusion,
+    diffusion: Diffusion,
     orders: list[Order],
     steps: int,
     guidance_scale: float,
     scheduler: str | None,
 ) -> None:
     shared = {"steps": steps, "guidance_scale": guidance_scale, "scheduler": scheduler}
-    _check(random, [replace(order, **shared) for order in orders])  # type: ignore[arg-type]
+    _check(diffusion, [replace(order, **shared) for order in orders])  # type: ignore[arg-type]
 
 
 def test_a_model_that_knows_no_empty_negative_prompt_has_two_passes(xl: Diffusion) -> None:

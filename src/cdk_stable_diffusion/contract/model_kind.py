@@ -52,7 +52,7 @@ _AUTOENCODER_CONFIG = "config.json"
 _OF_CHECKPOINT = ("encoder.down.", "first_stage_model.encoder.down.")
 
 
-def weights_path(paths: Sequence[str]) -> str | None:
+def weights_path(paths: Iterable[str]) -> str | None:
     """Return the one file of weights of what is added to a model; None if there is not just one.
 
     Args:
@@ -72,9 +72,8 @@ def checkpoint_name(paths: Iterable[str]) -> str | None:
         The one .safetensors file at the top of a directory that is no pipeline's; None if it is a
         pipeline's, or there is none, or more than one.
     """
-    at_the_top = {path for path in paths if "/" not in path}
-    found = [path for path in at_the_top if path.lower().endswith(WEIGHTS_SUFFIX)]
-    return found[0] if PIPELINE_INDEX_NAME not in at_the_top and len(found) == 1 else None
+    paths = set(paths)
+    return None if PIPELINE_INDEX_NAME in paths else weights_path(paths)
 
 
 def is_model(paths: Iterable[str]) -> bool:

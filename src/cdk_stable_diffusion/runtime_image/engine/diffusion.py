@@ -254,7 +254,7 @@ class Diffusion:
         ]
 
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
-        kind = self._kind or kind_of(self._pipeline)
+        kind = self._model_kind()
         factor = kind.size_multiple
         columns, rows = kind.own_size if inputs is None else inputs.size
         if inputs is not None:
@@ -291,8 +291,7 @@ class Diffusion:
         cancelled: Callable[[], bool],
     ) -> Any:
         order = orders[0]
-        if self._additions is None:
-            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
+        assert self._additions is not None
         if order.control_image is None:
             pipeline = self._pipeline_for(order.task_type)
         else:
@@ -312,7 +311,7 @@ class Diffusion:
         if inputs is not None:
             inputs = _fitted(inputs, size)
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
-        kind = self._kind or kind_of(self._pipeline)
+        kind = self._model_kind()
         arguments = kind.arguments_for(prompt_arguments(orders))
         skipped = skipped_layers(self._pipeline, order.clip_skip)
         if skipped is not None:
@@ -347,9 +346,11 @@ class Diffusion:
             images = _with_what_is_kept(images, inputs)
         return (images * 255).round().astype("uint8")
 
+    def _model_kind(self) -> ModelKind:
+        # An upscaler has none, and says so here.
+        return self._kind or kind_of(self._pipeline)
+
     def _pipeline_for(self, task_type: str) -> Any:
-        if self._pipeline is None:
-            raise EngineFailure("generation-failed", "no model is loaded", transient=True)
         if task_type not in self._others:
             other = pipeline_for(self._pipeline, task_type)
             other.set_progress_bar_config(disable=True)
