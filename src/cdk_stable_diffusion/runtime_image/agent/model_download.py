@@ -21,9 +21,11 @@ from .failure import TaskFailure
 from .model_source import ModelSource
 
 _LOG = logging.getLogger(__name__)
-_PART_BYTES = 8 << 20
-_PARTS_AT_ONCE = 24
-"""One connection to S3 gives a fraction of what a node's network takes."""
+_PART_BYTES = 16 << 20
+_PARTS_AT_ONCE = 20
+"""AWS says to ask for 8 to 16 MB at a time, and at once for as many as the network takes of 85 to
+90 MB/s each: 15 of them for 10 Gbit/s.
+"""
 
 _CHECKS_AT_ONCE = 4
 _CHECKED_AT_ONCE_BYTES = 256 << 10
