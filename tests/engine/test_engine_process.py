@@ -222,7 +222,7 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
         device = "cuda"
         most_pictures: int | None = None
 
-        def load(self, directory: Path) -> None:
+        def load(self, directory: Path, digest: str) -> str:
             raise BrokenDevice("generation-failed", "CUDA error", transient=True)
 
         def draw(self, order: object, on_step: object, cancelled: object) -> None:
@@ -230,11 +230,15 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
 
         draw_together = draw
 
+        def warm(self, directory: Path, digest: str) -> None:
+            raise AssertionError("is never told")
+
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
     commands, answers = os.pipe(), os.pipe()
     reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])
-    server.Server(reader, writer)._do({"command": "load", "id": 1, "directory": "/"}, Broken())
+    header = {"command": "load", "id": 1, "directory": "/", "digest": "1"}
+    server.Server(reader, writer)._do(header, Broken())
     answer = FrameReader(answers[0]).read()
     assert answer is not None
     assert (answer.header["event"], answer.header["broken"]) == ("failed", True)
