@@ -33,6 +33,7 @@ from .placement import Placement
 from .schedulers import make_scheduler
 from .shelf import Shelf
 from .upscaling import upscale
+from .warmer import CAN_READ_AHEAD, Wanted, Warmer
 
 OnStep = Callable[[int, int], None]
 Drawn = tuple[list["Picture"], dict[str, Any]]
@@ -122,6 +123,13 @@ class Diffusion:
         device = CudaDevice() if self.device == "cuda" else None
         shelf = Shelf[LoadedModel](memory_cache_bytes)
         self._placement = Placement(device, shelf, told=told)
+        self._shelf = shelf
+        self._warmer = Warmer(
+            in_half=self._in_half,
+            with_checker=self._finishing.needs_models_checker,
+            has_room=self._has_room,
+            put=self._put,
+        )
         self._memory = PassMemory(device)
         self._loaded: tuple[str, LoadedModel] | None = None
         self.most_pictures: int | None = None
@@ -142,6 +150,7 @@ class Diffusion:
         """
         self._loaded = None
         digest = str(directory) if digest is None else digest
+        self._warmer.leave(digest)
         model, tier = self._placement.bring(
             digest, partial(self._read, directory), size=self._size_of(directory)
         )
@@ -149,25 +158,47 @@ class Diffusion:
         return tier
 
     def warm(self, directory: Path, digest: str) -> None:
-        """Read a model into the host's memory beside what is drawn. From any thread.
+        """Have a model read into the host's memory beside what is drawn, if there is room.
+
+        Returns at once; from any thread.
 
         Args:
             directory: Its directory.
             digest: Identity of its weights.
         """
+        if self._shelf.most_bytes and CAN_READ_AHEAD:
+            self._warmer.warm(Wanted(directory, digest))
+
+    @property
+    def _in_half(self) -> bool:
+        # Half precision is very slow on a CPU.
+        return self.device == "cuda"
 
     def _size_of(self, directory: Path) -> int:
-        return weights_size(directory, bytes_each=2 if self.device == "cuda" else 4)
+        return weights_size(directory, bytes_each=2 if self._in_half else 4)
+
+    def _has_room(self, wanted: Wanted) -> bool:
+        if self._placement.has(wanted.digest):
+            return False
+        return self._shelf.make_room(self._size_of(wanted.directory))
+
+    def _put(self, wanted: Wanted, pipeline: Any, seconds: float) -> None:
+        model = self._made(pipeline, wanted.directory)
+        self._placement.put(wanted.digest, model, seconds=seconds)
+
+    def _made(self, pipeline: Any, directory: Path) -> LoadedModel:
+        with_checker = self._finishing.needs_models_checker
+        return LoadedModel(pipeline, directory, device=self.device, with_checker=with_checker)
 
     def _read(self, directory: Path) -> LoadedModel:
         """Read a model into the host's memory."""
-        with_checker = self._finishing.needs_models_checker
         try:
-            # Half precision is very slow on a CPU.
             pipeline = load_pipeline(
-                directory, in_half=self.device == "cuda", with_checker=with_checker
+                directory,
+                in_half=self._in_half,
+                with_checker=self._finishing.needs_models_checker,
             )
-            return LoadedModel(pipeline, directory, device=self.device, with_checker=with_checker)
+            return self._made(pipeline, directory)
         except EngineFailure:
             raise
         except Exception as error:

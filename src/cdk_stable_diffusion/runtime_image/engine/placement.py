@@ -70,7 +70,7 @@ class Placement(Generic[M]):
 
     def spare(self, digest: str) -> int:
         """Return the bytes on the device that all models but one have."""
-        return sum(held.model.size for name, held in self._on_device.items() if name != digest)
+        return sum(held.size for name, held in self._on_device.items() if name != digest)
 
     def put(self, digest: str, model: M, *, seconds: float) -> None:
         """Take in a model that was read into the host's memory.
@@ -80,8 +80,8 @@ class Placement(Generic[M]):
             model: The model.
             seconds: How long it took to read it.
         """
-        # That it will be moved as slowly is the most that can be, and mends itself.
-        held = Held(model, load_seconds=seconds, move_seconds=seconds / 2)
+        # How long it takes to move it is not known yet; half is as good a guess as any.
+        held = Held(model, model.size, load_seconds=seconds, move_seconds=seconds / 2)
         if self.has(digest) or not self._shelf.put(digest, held):
             model.drop()
         self._tell()
@@ -105,7 +105,7 @@ class Placement(Generic[M]):
             held, tier = self._brought(digest, read, size)
         finally:
             self._tell()
-        self._order.use(digest, seconds=self._lost_off_device(held), size=held.model.size)
+        self._order.use(digest, seconds=self._lost_off_device(held), size=held.size)
         return held.model, tier
 
     def drew(self, taken: int) -> None:
@@ -138,7 +138,7 @@ class Placement(Generic[M]):
             return held, GPU
         held = self._shelf.take(digest)
         tier = DISK if held is None else MEMORY
-        self._make_room(size if held is None else held.model.size)
+        self._make_room(size if held is None else held.size)
         began = self._clock()
         model = self._read(read) if held is None else held.model
         read_at = self._clock()
@@ -149,7 +149,7 @@ class Placement(Generic[M]):
             raise
         now = self._clock()
         if held is None:
-            held = Held(model, load_seconds=now - began, move_seconds=now - read_at)
+            held = Held(model, model.size, load_seconds=now - began, move_seconds=now - read_at)
         held.move_seconds = now - read_at
         self._on_device[digest] = held
         return held, tier
@@ -191,7 +191,9 @@ class Placement(Generic[M]):
     def _move_out(self, digest: str) -> None:
         held = self._on_device.pop(digest)
         self._order.give_up(digest)
-        if self._shelf.make_room(held.model.size):
+        # More may have been read for it since.
+        held.size = held.model.size
+        if self._shelf.make_room(held.size):
             try:
                 held.model.to_memory()
             except EngineFailure as failure:
@@ -203,7 +205,7 @@ class Placement(Generic[M]):
 
     def _lost_off_device(self, held: Held[M]) -> float:
         """Return what it costs to get a model back that is moved off the device."""
-        fits = held.model.size <= self._shelf.most_bytes
+        fits = held.size <= self._shelf.most_bytes
         return held.move_seconds if fits else held.load_seconds
 
     def _tell(self) -> None:

@@ -40,15 +40,17 @@ M = TypeVar("M", bound=Movable)
 
 @dataclass(slots=True)
 class Held(Generic[M]):
-    """A model, and what it costs to get it back as far as that was measured.
+    """A model, and what it costs to have it and to get it back, as it was measured.
 
     Attributes:
         model: The model.
+        size: Its bytes when it was last moved; counting them takes time.
         load_seconds: How long it takes from its files to the device.
         move_seconds: How long it takes from the host's memory to the device.
     """
 
     model: M
+    size: int
     load_seconds: float
     move_seconds: float
 
@@ -99,11 +101,11 @@ class Shelf(Generic[M]):
             room for it.
         """
         with self._lock:
-            if digest in self._held or not self._make_room(held.model.size):
+            if digest in self._held or not self._make_room(held.size):
                 return False
             self._held[digest] = held
             seconds = max(0.0, held.load_seconds - held.move_seconds)
-            self._order.use(digest, seconds=seconds, size=held.model.size)
+            self._order.use(digest, seconds=seconds, size=held.size)
             return True
 
     def take(self, digest: str) -> Held[M] | None:
@@ -123,7 +125,7 @@ class Shelf(Generic[M]):
     def _make_room(self, size: int) -> bool:
         if size > self.most_bytes:
             return False
-        while sum(each.model.size for each in self._held.values()) + size > self.most_bytes:
+        while sum(each.size for each in self._held.values()) + size > self.most_bytes:
             digest = self._order.least()
             assert digest is not None
             self._order.give_up(digest)
