@@ -163,12 +163,15 @@ class EngineHealth:
     Attributes:
         running: Whether its process lives.
         ready: Whether it can take a command at once, its imports being done.
-        model: Digest of the model that it holds.
+        model: Digest of the model that it draws with.
+        held: Where it holds models, by their digest: `contract.tiers.GPU` or `MEMORY`. One that it
+            does not draw with may be gone by the time that it is asked for.
     """
 
     running: bool
     ready: bool
     model: str | None = None
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
