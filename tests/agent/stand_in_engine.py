@@ -166,6 +166,8 @@ def main() -> None:
     while True:
         header = _commands.get()
         if header["command"] == "load":
+            if "--load-seconds" in sys.argv:
+                time.sleep(float(sys.argv[sys.argv.index("--load-seconds") + 1]))
             writer.write({"id": header["id"], "event": "done"})
         else:
             _generate(writer, header)

@@ -267,7 +267,8 @@ class Worker:
         for work in works:
             work.begin()
             self._returns.begin(work.message, work.tries)
-            _LOG.info("started", extra={**work.log_fields(), **together})
+            stolen = {"stolen": True} if work.message.stolen else {}
+            _LOG.info("started", extra={**work.log_fields(), **together, **stolen})
         began = time.monotonic()
         request = works[0].task.request
         loaded = False
