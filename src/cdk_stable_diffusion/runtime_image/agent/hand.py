@@ -22,6 +22,8 @@ LONGEST_SECONDS = 10.0
 """How long a task is held whose turn does not come."""
 
 _MOST_FROM_LANES = 10
+_LEAST_AHEAD_SECONDS = 0.25
+"""How long it takes to fetch a task and what it needs, but for the model."""
 
 
 class Hand(Protocol):
@@ -116,6 +118,7 @@ class LanesHand:
         loading: Loading,
         near: NearModels,
         left_over: Callable[[], bool],
+        steal_after: float,
     ) -> None:
         """Connect.
 
@@ -126,6 +129,7 @@ class LanesHand:
             loading: How long loads take.
             near: Which models the engine has.
             left_over: Whether tasks wait so long that no replica can be idle.
+            steal_after: How old a task is that an idle replica takes.
         """
         self._queue_hand = queue_hand
         self._progress = progress
@@ -133,6 +137,7 @@ class LanesHand:
         self._loading = loading
         self._near = near
         self._left_over = left_over
+        self._steal_after = max(steal_after, _LEAST_AHEAD_SECONDS)
         self._took_at = self._oldest_at = time.monotonic()
 
     def most(self) -> int:
@@ -150,13 +155,13 @@ class LanesHand:
         loading = self._loading.remaining()
         would_begin = self._progress.remaining() if loading is None else loading + each
         would_begin += (self._sharing.passes_before_another(works) + chosen) * each
-        if not self._left_over():
-            # An idle replica would rather do what has to wait for other models here.
-            tiers = self._near.tiers()
-            models = {work.task.request.model for work in works}
-            would_begin += load * sum(tiers.get(model, AWAY) != GPU for model in models)
-        soon = _VERY_SOON_SECONDS if works or chosen else _SOON_SECONDS
-        return would_begin - max(soon, load)
+        if self._left_over():
+            return would_begin - max(_SOON_SECONDS, load)
+        # An idle replica would come for what has to wait here, for its turn or for another model.
+        tiers = self._near.tiers()
+        models = {work.task.request.model for work in works}
+        would_begin += load * sum(tiers.get(model, AWAY) != GPU for model in models)
+        return would_begin - self._steal_after
 
     def room(self, held: int) -> int:
         """Return one, or all that there is room for where nobody else takes them."""

@@ -17,6 +17,7 @@ from typing import Protocol
 from urllib.parse import quote, unquote
 
 from ...contract import AgentEnvironment
+from .kubernetes_members import KubernetesMembers
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
@@ -70,6 +71,8 @@ def members_for(
     """
     if environment.members_directory:
         return FileMembers(Path(environment.members_directory), name, is_ready=is_ready)
+    if environment.members_service:
+        return KubernetesMembers(environment.members_service, name)
     return Alone(name)
 
 

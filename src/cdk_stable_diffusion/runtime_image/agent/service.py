@@ -131,10 +131,11 @@ class Agent:
         give_back = self._returns.give_back
         if environment.lane_queue_urls:
             name = environment.replica_name or socket.gethostname()
+            steal_after = environment.steal_after_milliseconds / 1000
             choice = LaneChoice(
                 name,
                 len(environment.lane_queue_urls),
-                steal_after=environment.steal_after_milliseconds / 1000,
+                steal_after=steal_after,
                 now=time.monotonic(),
             )
             source = LaneReceiver(
@@ -156,6 +157,7 @@ class Agent:
                 loading=loading,
                 near=near,
                 left_over=lambda: choice.left_over,
+                steal_after=steal_after,
             )
         else:
             source = Receiver(self._queue, poll, self._leases, self.shutdown, give_back)
