@@ -125,7 +125,7 @@ def test_workload_is_valid(
         ),
         workload.scaled_object(
             scaling=scaling,
-            queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/queue",
+            queue_urls=["https://sqs.eu-west-1.amazonaws.com/123456789012/queue"],
             region="eu-west-1",
         ),
     ]

@@ -121,6 +121,7 @@ class Agent:
         self._watch = Watch(
             outputs=outputs,
             leases=self._leases,
+            progress=progress,
             stop_engine=engine.cancel,
             runtime_name=environment.runtime_name,
         )

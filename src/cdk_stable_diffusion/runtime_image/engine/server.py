@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
+from ..told_steps import ToldSteps
 from .failure import BrokenDevice, Cancelled, EngineFailure
 
 _LOG = logging.getLogger(__name__)
@@ -139,10 +140,13 @@ class Server:
 
     def _watching(self, header: dict[str, Any]) -> tuple[Any, Any]:
         """Return what to call after each step: to say so, and to ask whether to stop."""
-        return (
-            lambda step, steps: self._answer(header, "step", step=step, steps=steps),
-            lambda: header["id"] in self._cancelled,
-        )
+        told = ToldSteps()
+
+        def on_step(step: int, steps: int) -> None:
+            if told.includes(step, steps):
+                self._answer(header, "step", step=step, steps=steps)
+
+        return on_step, lambda: header["id"] in self._cancelled
 
     def _send(self, header: dict[str, Any], pictures: Any, **values: int) -> None:
         for picture in pictures:
