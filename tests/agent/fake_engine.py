@@ -30,6 +30,7 @@ class FakeEngine:
         """
         self.action = action
         self.loads: list[str] = []
+        self.held: dict[str, str] = {}
         self.generations: list[Generation] = []
         self.warm_ups = 0
         self.passes: list[int] = []
@@ -117,7 +118,7 @@ class FakeEngine:
 
     def health(self) -> EngineHealth:
         """Be well."""
-        return EngineHealth(running=True, ready=True, model=self._model)
+        return EngineHealth(running=True, ready=True, model=self._model, held=dict(self.held))
 
     def close(self) -> None:
         """End."""

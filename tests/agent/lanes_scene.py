@@ -7,7 +7,7 @@ from typing import Any
 
 from cdk_stable_diffusion.contract import TaskMessage
 from cdk_stable_diffusion.contract.lanes import lane_of
-from tests.agent.scene import Aws, Scene
+from tests.agent.scene import FILES, MODEL, Aws, Scene
 
 
 class LanesScene(Scene):
@@ -26,6 +26,10 @@ class LanesScene(Scene):
         self.environment = self.with_settings(
             lane_queue_urls=self.lanes, members_directory=str(directory / "replicas")
         )
+
+    def publish_model(self, name: str = MODEL, files: dict[str, bytes] | None = None) -> None:
+        """Put a model into the bucket, whose weights are no other's."""
+        super().publish_model(name, files or {**FILES, "name.txt": name.encode()})
 
     def send_again(self, task: TaskMessage, **attributes: str) -> None:
         """Put a task on the queue of its lane."""
