@@ -183,11 +183,22 @@ class Engine(Protocol):
     def wait_until_ready(self, timeout: float) -> bool:
         """Wait until it can take commands; tell whether it can."""
 
-    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
         """Make a model the one to draw with; does nothing if it is already.
+
+        Returns:
+            Where it was: `contract.tiers.GPU`, `MEMORY` or `DISK`.
 
         Raises:
             TaskFailure: If that is impossible.
+        """
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Read a model into the host's memory that is to be loaded soon, beside what it draws.
+
+        Returns at once. From any thread. An engine may do nothing here, and does nothing where it
+        has the model or no room for it. `health` tells when it has it. Its files are needed no more
+        then; if they go before, it is not read.
         """
 
     def generate(
