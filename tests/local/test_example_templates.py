@@ -73,6 +73,7 @@ def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(
     # What the service itself is made of can never be among them.
     families = {kind.rpartition("::")[0] for kind in deployment.left_out}
     assert families <= {
+        "AWS::CloudWatch",
         "AWS::EC2",
         "AWS::ECR",
         "AWS::EKS",
@@ -81,7 +82,11 @@ def test_exactly_the_listed_types_are_left_out_and_all_others_are_deployed(
         "AWS::StepFunctions",
         "Custom",
     }
-    for family, kinds in (("AWS::Lambda", {"LayerVersion"}), ("AWS::IAM", {"Policy"})):
+    for family, kinds in (
+        ("AWS::CloudWatch", {"Alarm"}),
+        ("AWS::Lambda", {"LayerVersion"}),
+        ("AWS::IAM", {"Policy"}),
+    ):
         gone = {kind for kind in deployment.left_out if kind.startswith(f"{family}::")}
         assert gone <= {f"{family}::{kind}" for kind in kinds}
     assert {each.name for each in find_runtimes(deployment.manifests)} == RUNTIMES[example]
