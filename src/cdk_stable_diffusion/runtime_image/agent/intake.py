@@ -19,6 +19,7 @@ from ...contract import InvalidMessage, TaskMessage
 from .additions import additions_of
 from .delivery import DeliveryPool
 from .endings import Endings
+from .engine import ModelDirectory
 from .failure import TaskFailure
 from .hand import Hand
 from .inputs import InputImages
@@ -88,6 +89,7 @@ class Intake:
         sharing: Sharing,
         hand: Hand,
         watch: Watch,
+        warm: Callable[[ModelDirectory], None],
         most_bytes: int,
     ) -> None:
         """Prepare, without starting.
@@ -106,6 +108,7 @@ class Intake:
             hand: How much to hold that has not begun, besides one task for an idle GPU, and what
                 of it goes first.
             watch: Whether a client wants a task still.
+            warm: Told of a model that is on the disk and needed soon.
             most_bytes: Most bytes of messages and input images to hold so.
         """
         self._receiver = receiver
@@ -120,6 +123,7 @@ class Intake:
         self._sharing = sharing
         self._rules = hand
         self._watch = watch
+        self._warm = warm
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
         self._hand: list[_InHand] = []
@@ -373,7 +377,7 @@ class Intake:
             final=(TaskFailure,),
             begun=False,
         )
-        self._models.fetch_ahead(work.task.request.model)
+        self._models.fetch_ahead(work.task.request.model, then=self._warm)
         for each in additions_of(work.task.request):
             self._models.fetch_ahead(each.name, kind=each.kind)
         work.key = self._sharing.key(work)

@@ -175,6 +175,7 @@ class Agent:
             sharing=sharing,
             hand=hand,
             watch=self._watch,
+            warm=engine.warm,
             most_bytes=environment.prefetch_bytes,
         )
         self.worker = Worker(
