@@ -19,6 +19,7 @@ from ...contract import InvalidMessage, TaskMessage
 from .additions import additions_of
 from .delivery import DeliveryPool
 from .endings import Endings
+from .engine import ModelDirectory
 from .failure import TaskFailure
 from .hand import Hand
 from .inputs import InputImages
@@ -81,6 +82,7 @@ class Intake:
         returns: Returns,
         outputs: Outputs,
         models: Models,
+        warm: Callable[[ModelDirectory], None],
         inputs: InputImages,
         endings: Endings,
         deliveries: DeliveryPool,
@@ -98,6 +100,7 @@ class Intake:
             returns: Where those go that cannot begin soon.
             outputs: Where an earlier result would be.
             models: The models.
+            warm: Called with a model that will be needed soon, when it is on the disk.
             inputs: Where input images come from.
             endings: How tasks end.
             deliveries: Where endings run.
@@ -113,6 +116,7 @@ class Intake:
         self._returns = returns
         self._outputs = outputs
         self._models = models
+        self._warm = warm
         self._inputs = inputs
         self._endings = endings
         self._deliveries = deliveries
@@ -373,7 +377,7 @@ class Intake:
             final=(TaskFailure,),
             begun=False,
         )
-        self._models.fetch_ahead(work.task.request.model)
+        self._models.fetch_ahead(work.task.request.model, then=self._warm)
         for each in additions_of(work.task.request):
             self._models.fetch_ahead(each.name, kind=each.kind)
         work.key = self._sharing.key(work)
