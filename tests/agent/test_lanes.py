@@ -16,7 +16,7 @@ import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
-from tests.agent.fake_engine import FakeEngine
+from tests.agent.fake_engine import FakeEngine, KeepsOne
 from tests.agent.lanes_scene import LanesScene
 from tests.agent.processes import Run, log, ready
 from tests.agent.scene import Aws, wait_until
@@ -134,7 +134,7 @@ def test_tasks_of_one_model_are_done_together(scene: LanesScene, agents: Agents)
     models = scene.models_of(0, 2)
     for model in models:
         scene.publish_model(model)
-    engine = FakeEngine(lambda _: time.sleep(0.02))
+    engine = KeepsOne(lambda _: time.sleep(0.02))
     engine.on_load = lambda _: time.sleep(0.3)
     for number in range(16):
         scene.send(model=models[number % 2])

@@ -82,6 +82,7 @@ class Intake:
         returns: Returns,
         outputs: Outputs,
         models: Models,
+        warm: Callable[[ModelDirectory], None],
         inputs: InputImages,
         endings: Endings,
         deliveries: DeliveryPool,
@@ -89,7 +90,6 @@ class Intake:
         sharing: Sharing,
         hand: Hand,
         watch: Watch,
-        warm: Callable[[ModelDirectory], None],
         most_bytes: int,
     ) -> None:
         """Prepare, without starting.
@@ -100,6 +100,7 @@ class Intake:
             returns: Where those go that cannot begin soon.
             outputs: Where an earlier result would be.
             models: The models.
+            warm: Called with a model that will be needed soon, when it is on the disk.
             inputs: Where input images come from.
             endings: How tasks end.
             deliveries: Where endings run.
@@ -108,7 +109,6 @@ class Intake:
             hand: How much to hold that has not begun, besides one task for an idle GPU, and what
                 of it goes first.
             watch: Whether a client wants a task still.
-            warm: Told of a model that is on the disk and needed soon.
             most_bytes: Most bytes of messages and input images to hold so.
         """
         self._receiver = receiver
@@ -116,6 +116,7 @@ class Intake:
         self._returns = returns
         self._outputs = outputs
         self._models = models
+        self._warm = warm
         self._inputs = inputs
         self._endings = endings
         self._deliveries = deliveries
@@ -123,7 +124,6 @@ class Intake:
         self._sharing = sharing
         self._rules = hand
         self._watch = watch
-        self._warm = warm
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
         self._hand: list[_InHand] = []

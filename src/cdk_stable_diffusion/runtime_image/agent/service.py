@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from ...contract import AgentEnvironment
+from ...contract.routing import DYNAMIC
 from .announcements import Announcements
 from .aws import Clients, make_clients
 from .delivery import DeliveryPool
 from .endings import Endings
-from .engine import Engine
+from .engine import Engine, ModelDirectory
 from .hand import Hand, LanesHand, QueueHand
 from .health import HealthServer
 from .image_models import ImageModels
@@ -24,6 +25,7 @@ from .leases import Leases
 from .loading import Loading
 from .members import members_for
 from .model_cache import ModelCache
+from .model_metrics import ModelMetrics
 from .model_source import ModelSource
 from .models import Models
 from .near_models import NearModels
@@ -162,12 +164,18 @@ class Agent:
             )
         else:
             source = Receiver(self._queue, poll, self._leases, self.shutdown, give_back)
+
+        def warm(model: ModelDirectory) -> None:
+            near.is_known(model.name, model.digest)
+            engine.warm(model)
+
         self._intake = Intake(
             receiver=source,
             leases=self._leases,
             returns=self._returns,
             outputs=outputs,
             models=models,
+            warm=warm,
             inputs=InputImages(InputPolicy.of(environment), clients.s3),
             endings=endings,
             deliveries=deliveries,
@@ -175,7 +183,6 @@ class Agent:
             sharing=sharing,
             hand=hand,
             watch=self._watch,
-            warm=engine.warm,
             most_bytes=environment.prefetch_bytes,
         )
         self.worker = Worker(
@@ -192,6 +199,11 @@ class Agent:
             sharing=sharing,
             loading=loading,
             near=near,
+            metrics=(
+                ModelMetrics(runtime_name=environment.runtime_name, queue_url=environment.queue_url)
+                if environment.runtime_class == DYNAMIC
+                else None
+            ),
             preloaded=environment.models,
             task_timeout_seconds=environment.task_timeout_seconds,
             max_input_pixels=environment.max_input_pixels,

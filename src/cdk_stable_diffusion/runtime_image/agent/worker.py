@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ...contract import TaskRequest, image_seed
+from ...contract.tiers import DISK, GPU, MEMORY, S3
 from .additions import AdditionsInUse, additions_of, open_additions
 from .delivery import DeliveryPool
 from .endings import Endings
@@ -17,6 +18,7 @@ from .failure import TaskFailure
 from .intake import Intake
 from .loading import Loading
 from .model_in_use import ModelInUse
+from .model_metrics import ModelMetrics
 from .models import Models
 from .near_models import NearModels
 from .progress import Progress
@@ -59,6 +61,7 @@ class Worker:
         sharing: Sharing,
         loading: Loading,
         near: NearModels,
+        metrics: ModelMetrics | None,
         preloaded: tuple[str, ...],
         task_timeout_seconds: float,
         max_input_pixels: int,
@@ -79,6 +82,7 @@ class Worker:
             sharing: Told how passes went.
             loading: Told how long loads take.
             near: Told which model the GPU works with.
+            metrics: Told where models were; None where they never change.
             preloaded: Models to have ready before the first task.
             task_timeout_seconds: Longest a task may generate, and so those that share a pass.
             max_input_pixels: Most pixels of an input image.
@@ -96,6 +100,7 @@ class Worker:
         self._sharing = sharing
         self._loading = loading
         self._near = near
+        self._metrics = metrics
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
@@ -280,11 +285,16 @@ class Worker:
             self._near.is_known(request.model, model.directory.digest)
             # An engine that died while there was nothing to do must not cost these tasks a try.
             self._engine.wait_until_ready(_RESTART_SECONDS)
+            tier = GPU
             if self._engine.health().model != model.directory.digest:
-                self._engine.load(model.directory, timeout=LOAD_SECONDS)
-                loaded = True
+                tier = self._engine.load(model.directory, timeout=LOAD_SECONDS)
+                loaded = tier != GPU
                 for work in works:
                     work.loading_seconds = time.monotonic() - began
+            if self._metrics is not None:
+                # What was brought for this task may have come further meanwhile.
+                is_farther = tier == DISK or (tier == MEMORY and model.tier == S3)
+                self._metrics.used(works, model.tier if is_farther else tier)
             return model
         finally:
             self._loading.end(loaded=loaded)
