@@ -347,7 +347,7 @@ def watched(
     """A watch with what it looks at, and when it stopped the engine."""
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(watch, "_TICK_SECONDS", 0.01)
-    queue = TaskQueue(None, queue_url="", dead_letter_queue_url="", lease_seconds=60)
+    queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, stops = FakeOutputs(), Leases(queue, lease_seconds=60), list[float]()
     watching = Watch(
         outputs=outputs,  # type: ignore[arg-type]
@@ -452,7 +452,7 @@ def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene)
         watching.begin(work[0])
         arrived.set()
 
-    queue = TaskQueue(None, queue_url="", dead_letter_queue_url="", lease_seconds=60)
+    queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, work = FakeOutputs(), Late(queue, lease_seconds=60), list[Work]()
     watching = Watch(
         outputs=outputs,  # type: ignore[arg-type]
@@ -474,7 +474,7 @@ def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene)
 def test_what_was_noted_of_a_message_goes_with_it(scene: Scene) -> None:
     queue = TaskQueue(
         scene.sqs,
-        queue_url=scene.queue,
+        queue_urls=(scene.queue,),
         dead_letter_queue_url=scene.dead_letters,
         lease_seconds=20,
     )

@@ -21,6 +21,7 @@ from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .input_images import InputImages
 from .model import Model, check_spread
+from .model_cache import ModelCache
 from .naming import check_name
 from .node_checks import (
     A_CLUSTER,
@@ -104,7 +105,9 @@ def check_runtime(
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
     lanes = _lanes(faults, model if is_model else None, scaling if is_scaling else None)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
-    _check_batching(faults, batching, engine if is_engine else None)
+    _check_own_engine(
+        faults, engine if is_engine else None, batching, model.cache if is_model else None
+    )
     check_finishing(
         faults, finishing, image=image if is_image else None, engine=engine if is_engine else None
     )
@@ -170,12 +173,22 @@ def _lanes(faults: Faults, model: Model | None, scaling: Scaling | None) -> int:
     return lanes
 
 
-def _check_batching(faults: Faults, batching: Batching, engine: Engine | None) -> None:
+def _check_own_engine(
+    faults: Faults, engine: Engine | None, batching: Batching, cache: ModelCache | None
+) -> None:
+    """Check what only the package's own engine does."""
+    is_other = engine is not None and engine.image is not None
     if faults.check_type("batching", batching, Batching, A_BATCHING) and engine is not None:
         faults.check(
-            batching.tasks == 1 or engine.image is None,
+            batching.tasks == 1 or not is_other,
             f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
             "the other: only Engine.diffusers() shares passes",
+        )
+    if cache is not None and engine is not None:
+        faults.check(
+            not cache.memory_gibibytes or not is_other,
+            f"model.cache is {cache}, and {engine.name} keeps what models it likes: only "
+            "Engine.diffusers() keeps them as that says",
         )
 
 

@@ -11,6 +11,7 @@ from ..contract.lanes import MOST_LANES, default_lanes
 from ..contract.limits import MAX_MODEL_NAME_CHARACTERS
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
 from ..contract.routing import DYNAMIC, STATIC
+from .model_cache import A_MODEL_CACHE, ModelCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,14 @@ class Model:
         names: The models of a static runtime; none for a dynamic one.
         lanes: How many queues a dynamic runtime has; None for as many as its replicas are worth.
         spread: Models of a dynamic runtime that have several lanes, and how many.
+        cache: What the pods of a dynamic runtime keep of models.
     """
 
     runtime_class: str
     names: tuple[str, ...]
     lanes: int | None = None
     spread: Mapping[str, int] = field(default_factory=dict, hash=False)
+    cache: ModelCache = field(default_factory=ModelCache)
 
     @classmethod
     def static(cls, *names: str) -> Model:
@@ -60,7 +63,13 @@ class Model:
         return cls(STATIC, names)
 
     @classmethod
-    def dynamic(cls, *, lanes: int | None = None, spread: Mapping[str, int] | None = None) -> Model:
+    def dynamic(
+        cls,
+        *,
+        lanes: int | None = None,
+        spread: Mapping[str, int] | None = None,
+        cache: ModelCache | None = None,
+    ) -> Model:
         """Serve every model that no static runtime serves, loaded when a request names it.
 
         The runtime has several queues, its lanes, so that models are seldom loaded: all tasks of a
@@ -75,6 +84,8 @@ class Model:
             spread: Hot models that have several lanes, and so several pods that serve them first,
                 by name, such as {"sdxl": 4}. A model with more than one pod's worth of tasks needs
                 none: other pods help. Default: each model has one.
+            cache: What each pod keeps of models, besides on its GPU and on the disk. Default:
+                `ModelCache()`: nothing.
 
         Returns:
             The choice.
@@ -92,8 +103,9 @@ class Model:
             assert spread is not None
             for name, count in spread.items():
                 check_spread(faults, name, count, lanes if knows_lanes else MOST_LANES)
+        faults.check_type("cache", cache, ModelCache, A_MODEL_CACHE, optional=True)
         faults.raise_if_any("Model.dynamic")
-        return cls(DYNAMIC, (), lanes, dict(spread or {}))
+        return cls(DYNAMIC, (), lanes, dict(spread or {}), cache or ModelCache())
 
     def lanes_for(self, max_replicas: int) -> int:
         """Return how many queues a runtime has.

@@ -253,6 +253,7 @@ class SdRuntime(Construct):
             max_input_pixels=input_images._most_pixels,
             safety_checker=finishing._safety_checker,
             watermark=finishing._watermark,
+            memory_cache_bytes=self.model.cache._memory_bytes,
             **self._lanes(),
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes, engine)
@@ -426,6 +427,7 @@ class SdRuntime(Construct):
                 priority=self.priority,
                 grace_seconds=self.timing.pod_grace_seconds,
                 use=use,
+                cache=self.model.cache,
                 engine=engine,
                 membership=membership,
             ),

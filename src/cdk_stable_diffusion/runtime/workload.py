@@ -18,6 +18,7 @@ from ..contract.template import (
 from .disk import TEMPORARY_GIBIBYTES, DiskUse
 from .engine_container import EngineContainer
 from .membership import Membership
+from .model_cache import ModelCache
 from .node_class import POOL_LABEL
 from .node_pool import GPU_RESOURCE
 from .scaling import Scaling
@@ -29,6 +30,8 @@ _MODEL_CACHE_MOUNT = {"name": "model-cache", "mountPath": MODEL_CACHE_DIRECTORY}
 _USER = 10_001
 _TEMPORARY_DIRECTORY = "/tmp"
 _POLLING_SECONDS = 10
+_AGENT_GIBIBYTES = 10
+_AGENT_BESIDE_ENGINE_GIBIBYTES = 2
 _MOST_UNAVAILABLE = "25%"
 
 
@@ -84,6 +87,7 @@ class Workload:
         priority: Priority,
         grace_seconds: int,
         use: DiskUse,
+        cache: ModelCache,
         engine: EngineContainer | None = None,
         membership: Membership | None = None,
     ) -> dict[str, Any]:
@@ -100,6 +104,7 @@ class Workload:
             priority: Which pods go first where there are too few GPUs.
             grace_seconds: Time for a pod to end its work.
             use: What it needs of its node's disk.
+            cache: What it keeps of models in its node's memory.
             engine: The engine's container. Default: the agent has its own.
             membership: How its pods know of each other. Default: they need not.
         """
@@ -110,6 +115,7 @@ class Workload:
                     image=image,
                     environment=environment,
                     use=use,
+                    cache=cache,
                     engine=engine,
                     membership=membership,
                 )
@@ -173,9 +179,11 @@ class Workload:
         image: str,
         environment: Mapping[str, str],
         use: DiskUse,
+        cache: ModelCache,
         engine: EngineContainer | None,
         membership: Membership | None,
     ) -> dict[str, Any]:
+        memory = _AGENT_GIBIBYTES if engine is None else _AGENT_BESIDE_ENGINE_GIBIBYTES
         return {
             "name": AGENT_CONTAINER,
             "image": image,
@@ -194,10 +202,11 @@ class Workload:
                 # Fits the smallest instances, 4 vCPU and 16 GiB, beside what runs on every node;
                 # those with several GPUs have more for each. No memory limit: what is left on the
                 # node caches the files of models, and is given back when a pod needs it.
-                # With an engine in a container of its own, both together ask for the same.
+                # With an engine in a container of its own, both together ask for the same. What
+                # models may keep of the memory comes on top.
                 "requests": {
                     "cpu": "2" if engine is None else "500m",
-                    "memory": "10Gi" if engine is None else "2Gi",
+                    "memory": f"{memory + cache.memory_gibibytes}Gi",
                     "ephemeral-storage": f"{use.agent_gibibytes}Gi",
                 },
                 **({"limits": {GPU_RESOURCE: "1"}} if engine is None else {}),
