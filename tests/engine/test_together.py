@@ -114,7 +114,7 @@ def test_so_it_is_with_any_words_and_seeds(
 
 def test_a_model_that_knows_no_empty_negative_prompt_has_two_passes(xl: Diffusion) -> None:
     """An XL model takes none for no condition at all, which an empty one is not."""
-    assert xl._pipeline.config.force_zeros_for_empty_prompt
+    assert xl._model().pipeline.config.force_zeros_for_empty_prompt
     steps: list[tuple[int, int]] = []
     orders = [MIXED[0], MIXED[1], replace(MIXED[0], seeds=(5,))]
     xl.draw_together(orders, lambda *step: steps.append(step), lambda: False)

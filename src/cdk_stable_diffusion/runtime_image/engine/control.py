@@ -61,6 +61,11 @@ class Control:
         self._network: Any = None
         self._pipelines: dict[str, Any] = {}
 
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """The network, if it is read."""
+        return () if self._network is None else (self._network,)
+
     def pipeline_for(self, task_type: str) -> Any:
         """Return a pipeline that follows a picture, and shares all its parts with the loaded one.
 
