@@ -23,6 +23,10 @@ LONGEST_SECONDS = 10.0
 """How long a task is held whose turn does not come."""
 
 _MOST_FROM_LANES = 10
+_MOST_OTHER_MODELS = 3
+"""So many to choose the next one from are enough; each more is kept from replicas that may be idle
+before its turn comes."""
+
 _LEAST_AHEAD_SECONDS = 0.25
 """How long it takes to fetch a task and what it needs, but for the model."""
 
@@ -167,12 +171,13 @@ class LanesHand:
             return self._queue_hand.seconds_until_another(works, chosen=chosen)
         would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        others = {work.task.request.model for work in works} - self._on_the_gpu()
         if self._left_over():
+            if len(others) >= _MOST_OTHER_MODELS:
+                return math.inf
             return would_begin - max(_SOON_SECONDS, load)
         # An idle replica would come for what has to wait here, for its turn or for another model.
-        models = {work.task.request.model for work in works}
-        would_begin += load * len(models - self._on_the_gpu())
-        return would_begin - self._steal_after
+        return would_begin + load * len(others) - self._steal_after
 
     def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return in how long it would begin: what needs other models waits until after it."""
