@@ -95,9 +95,16 @@ def work(model: str) -> Work:
 def test_until_a_load_was_measured_lanes_are_like_a_queue(parts: Parts) -> None:
     parts.drew(4.0)
     parts.progress.begin()
-    assert parts.of_lanes.most() == parts.of_queue.most() == 2
+    assert (parts.of_queue.most(), parts.of_lanes.most()) == (2, 4)
     assert parts.until_another() == pytest.approx(2.0)
     assert parts.until_another("a") == pytest.approx(7.0)
+
+
+def test_in_its_first_load_it_takes_one_more_of_that_model(parts: Parts) -> None:
+    parts.near.uses("a")
+    parts.loading.begin()
+    assert parts.of_lanes.seconds_until_near([work("b")], chosen=False) == 0.0
+    assert math.isinf(parts.of_lanes.seconds_until_near([work("a")], chosen=False))
 
 
 def test_it_holds_what_would_begin_while_a_model_loads_and_at_most_ten(parts: Parts) -> None:

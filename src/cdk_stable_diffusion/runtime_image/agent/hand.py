@@ -160,8 +160,11 @@ class LanesHand:
     def most(self) -> int:
         """Return how many would begin while a model loads."""
         most, load, each = self._queue_hand.most(), self._loading.usual(), self._progress.usual()
-        if not most or load is None or math.isinf(each):
-            return most
+        if not most:
+            return 0
+        if load is None or math.isinf(each):
+            # What came to several polls at once leaves room for one of the present model.
+            return max(most, _MOST_OTHER_MODELS + 1)
         return max(most, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
 
     def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
@@ -182,10 +185,11 @@ class LanesHand:
     def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return in how long it would begin: what needs other models waits until after it."""
         load, each = self._loading.usual(), self._progress.usual()
-        if load is None or math.isinf(each):
-            return math.inf
         present = self._on_the_gpu()
         before = [work for work in works if work.task.request.model in present]
+        if load is None or math.isinf(each):
+            # The first load is under way, and nobody else's would end before.
+            return 0.0 if self._loading.has_begun and not (before or chosen) else math.inf
         would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(before) + chosen) * each
         return would_begin - self._steal_after
