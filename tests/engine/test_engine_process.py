@@ -83,8 +83,8 @@ def test_it_reads_a_model_while_it_draws(
     expected = engine.generate(_draw(1), timeout=60).rasters
     copy = Path(shutil.copytree(random_model, tmp_path / "copy"))
     model = ModelDirectory(name="copy", digest="copy", path=copy)
-    engine.warm(model)
-    assert engine.generate(_draw(1), timeout=60).rasters == expected
+    drawing = engine.generate(_draw(1), timeout=60, on_step=lambda *_: engine.warm(model))
+    assert drawing.rasters == expected
     wait_until(lambda: "copy" in engine.health().held, "it is read", seconds=_START_SECONDS)
     shutil.rmtree(copy)
     assert engine.load(model, timeout=60) == "memory"
@@ -279,6 +279,36 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
     assert statuses == [70]
     for descriptor in (*commands, *answers):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(("state", "is_read"), [("idle", False), ("generating", True)])
+def test_it_reads_ahead_only_while_it_has_something_to_do(state: str, is_read: bool) -> None:
+    warmed: list[tuple[Path, str]] = []
+
+    class Recording:
+        device = "cpu"
+        most_pictures: int | None = None
+
+        def load(self, directory: Path, digest: str) -> str:
+            raise AssertionError("is never asked")
+
+        def draw(self, order: object, on_step: object, cancelled: object) -> None:
+            raise AssertionError("is never asked")
+
+        draw_together = draw
+
+        def warm(self, directory: Path, digest: str) -> None:
+            warmed.append((directory, digest))
+
+    with open(os.devnull, "rb") as commands, open(os.devnull, "wb") as answers:
+        reader, writer = FrameReader(commands.fileno()), FrameWriter(answers.fileno())
+        served = server.Server(reader, writer)
+        command = {"command": "warm", "directory": "/m", "digest": "d"}
+        # Before its imports are done, too, nothing is.
+        served._warm(command)
+        served._diffusion, served._state = Recording(), state
+        served._warm(command)
+    assert warmed == ([(Path("/m"), "d")] if is_read else [])
 
 
 def test_one_that_is_ready_ends_with_its_pipe(engine: ChildEngine) -> None:

@@ -292,29 +292,27 @@ def test_who_loads_a_model_that_is_being_read_waits_for_it(
     assert warmed.load(Path(), "random") == "memory"
 
 
-def test_what_waits_to_be_read_gives_way_to_what_is_wanted_later(
+def test_models_are_read_in_turn_but_for_those_that_were_loaded_meanwhile(
     warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
 ) -> None:
-    copies = {
-        name: Path(shutil.copytree(random_model, tmp_path / name)) for name in ("a", "b", "c", "d")
-    }
+    copies = {name: Path(shutil.copytree(random_model, tmp_path / name)) for name in "abcdefg"}
     reader.go_on.clear()
     warmed.warm(copies["a"], "a")
     wait_until(lambda: bool(reader.reads), "it is being read")
-    warmed.warm(copies["b"], "b")
-    warmed.warm(copies["c"], "c")
-    # It does not wait for what others do, and needs not be read twice.
-    assert warmed.load(copies["c"], "c") == "disk"
+    # At most four wait, and each once.
+    for name in "bbcdefg":
+        warmed.warm(copies[name], name)
+    # It does not wait for others to be read.
+    assert warmed.load(copies["f"], "f") == "disk"
     reader.go_on.set()
-    wait_until(lambda: "a" in warmed._placement.held, "it is read")
+    wait_until(lambda: "g" in warmed._placement.held, "the last is read")
+    assert reader.reads == ["a", "d", "e", "g"]
+    there = {**dict.fromkeys(("tiny", *reader.reads), "memory"), "f": "gpu"}
+    assert warmed._placement.held == there
     warmed.warm(copies["a"], "a")
-    warmed.warm(copies["d"], "d")
-    wait_until(lambda: "d" in warmed._placement.held, "it is read")
-    assert reader.reads == ["a", "d"]
-    assert warmed._placement.held == dict.fromkeys("ad", "memory") | {
-        "c": "gpu",
-        "tiny": "memory",
-    }
+    wait_until(lambda: not warmed._warmer._waiting, "it was thought about")
+    warmed._warmer.leave("a")
+    assert (len(reader.reads), reader.starts) == (4, 1)
 
 
 def test_reading_ahead_that_fails_is_nothing_to_the_tasks(
@@ -337,8 +335,8 @@ def test_a_model_that_the_memory_cannot_hold_is_not_read(
 ) -> None:
     warmed._shelf.most_bytes = 1_000
     warmed.warm(random_model, "random")
-    wait_until(lambda: warmed._warmer._wanted is None, "it was thought about")
-    warmed._warmer.leave("random")
+    wait_until(lambda: not warmed._warmer._waiting, "it was thought about")
+    assert warmed.load(random_model, "random") == "disk"
     assert reader.reads == []
 
 

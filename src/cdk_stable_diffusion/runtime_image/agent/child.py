@@ -153,7 +153,7 @@ class ChildEngine:
             model: The model.
         """
         child = self._child
-        if child is not None and child.running:
+        if child is not None and child.running and model.digest not in child.held:
             # An answer is for nobody: what is held is told of by itself.
             child.send({"command": "warm", **_files(model)}, b"")
 

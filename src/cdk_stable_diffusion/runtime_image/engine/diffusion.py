@@ -132,6 +132,8 @@ class Diffusion:
         )
         self._memory = PassMemory(device)
         self._loaded: tuple[str, LoadedModel] | None = None
+        # The last that was asked for, whether or not it could be loaded.
+        self._loading: str | None = None
         self.most_pictures: int | None = None
         """How many pictures like the last ones a pass has memory for; None for any number."""
 
@@ -150,6 +152,7 @@ class Diffusion:
         """
         self._loaded = None
         digest = str(directory) if digest is None else digest
+        self._loading = digest
         self._warmer.leave(digest)
         model, tier = self._placement.bring(
             digest, partial(self._read, directory), size=self._size_of(directory)
@@ -178,7 +181,7 @@ class Diffusion:
         return weights_size(directory, bytes_each=2 if self._in_half else 4)
 
     def _has_room(self, wanted: Wanted) -> bool:
-        if self._placement.has(wanted.digest):
+        if wanted.digest == self._loading or self._placement.has(wanted.digest):
             return False
         return self._shelf.make_room(self._size_of(wanted.directory))
 

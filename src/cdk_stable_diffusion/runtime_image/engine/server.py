@@ -97,8 +97,8 @@ class Server:
             os._exit(0)
 
     def _warm(self, header: dict[str, Any]) -> None:
-        # Nothing is read ahead before the first model is loaded.
-        if self._diffusion is not None:
+        # What is wanted while there is nothing to do is loaded the next moment, which is quicker.
+        if self._diffusion is not None and self._state != "idle":
             self._diffusion.warm(Path(header["directory"]), header["digest"])
 
     def _do(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes = b"") -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 CAN_READ_AHEAD = sys.platform == "linux"
 """Whether a process can give memory to another, as only Linux has it."""
 
+_MOST_WAITING = 4
 _MODULE = f"{__package__}.reading_ahead"
 
 
@@ -62,7 +64,7 @@ def start_process() -> socket.socket:
 
 
 class Warmer:
-    """Has models read, one by one: what is wanted last, since that is what comes next."""
+    """Has models read, one after the other."""
 
     def __init__(
         self,
@@ -87,7 +89,8 @@ class Warmer:
         self._put = put
         self._start = start
         self._channel: socket.socket | None = None
-        self._wanted: Wanted | None = None
+        # Whatever waits behind so many was loaded by now, or is not needed soon.
+        self._waiting: deque[Wanted] = deque(maxlen=_MOST_WAITING)
         self._reading: str | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -96,10 +99,11 @@ class Warmer:
         """Have a model read. Returns at once; from any thread.
 
         Args:
-            wanted: The model. It takes the place of one that waits to be read.
+            wanted: The model.
         """
         with self._changed:
-            self._wanted = wanted
+            if wanted not in self._waiting:
+                self._waiting.append(wanted)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="warmer", daemon=True)
                 self._thread.start()
@@ -114,14 +118,14 @@ class Warmer:
             digest: The model's digest.
         """
         with self._changed:
-            if self._wanted is not None and self._wanted.digest == digest:
-                self._wanted = None
+            for wanted in [each for each in self._waiting if each.digest == digest]:
+                self._waiting.remove(wanted)
             self._changed.wait_for(lambda: self._reading != digest)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted is not None)
+                self._changed.wait_for(lambda: self._waiting)
             try:
                 self._read_next(self._ready_channel())
             except Exception:
@@ -130,8 +134,8 @@ class Warmer:
                     self._channel.close()
                     self._channel = None
                 with self._changed:
-                    # Perhaps it is what fails; another may go well.
-                    self._wanted = None
+                    # Without that there is nothing to wait for, whatever fails.
+                    self._waiting.clear()
             finally:
                 with self._changed:
                     self._reading = None
@@ -146,7 +150,8 @@ class Warmer:
 
     def _read_next(self, channel: socket.socket) -> None:
         with self._changed:
-            wanted, self._wanted = self._wanted, None
+            # It may have been loaded while the process started.
+            wanted = self._waiting.popleft() if self._waiting else None
             if wanted is None or not self._has_room(wanted):
                 return
             self._reading = wanted.digest
