@@ -165,14 +165,20 @@ class Warmer:
             if not files:
                 _LOG.info("a model was not read ahead: %s", values.get("failed"))
                 return
-            self._put(wanted, _read_from(files[0]), values["seconds"])
+            self._put(wanted, read_from(files[0]), values["seconds"])
         finally:
             for file in files:
                 os.close(file)
 
 
-def _read_from(memory: int) -> Any:
-    """Return the pipeline in a file in memory. Its weights stay there, and the file with them."""
+def read_from(memory: int) -> Any:
+    """Return the pipeline that was written to memory.
+
+    Its weights stay there, and so does the file until none of them is used.
+
+    Args:
+        memory: The descriptor of the file.
+    """
     # It comes from a process of our own: no file of a model is ever read this way.
     pipeline = torch.load(
         f"/proc/self/fd/{memory}", mmap=True, map_location="cpu", weights_only=False
