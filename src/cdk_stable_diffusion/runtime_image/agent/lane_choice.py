@@ -148,13 +148,21 @@ class LaneChoice:
         self._count_at = now + self._count_pause
         self._count_pause = min(2 * self._count_pause, _LONGEST_POLL_SECONDS)
 
-    def home_to_ask(self, near: Sequence[str], now: float, asked: Collection[int]) -> int | None:
+    def home_to_ask(
+        self,
+        near: Sequence[str],
+        now: float,
+        asked: Collection[int],
+        *,
+        only: Sequence[str] = (),
+    ) -> int | None:
         """Return the home lane to look at now.
 
         Args:
             near: The models that this replica has, the nearest first.
             now: The time.
             asked: Lanes that somebody waits at already.
+            only: The models whose lanes to look at. Default: any.
 
         Returns:
             One that had no turn for long, else that of a model that is near, else the one whose
@@ -163,6 +171,8 @@ class LaneChoice:
         due = [
             lane for lane in self._homes if lane not in asked and self._lanes[lane].look_at <= now
         ]
+        if only:
+            due = list(self._among(due, only))
         if not due:
             return None
         longest_ago = min(due, key=lambda lane: self._lanes[lane].served_at)
