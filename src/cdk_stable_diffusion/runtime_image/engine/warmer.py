@@ -152,9 +152,12 @@ class Warmer:
         with self._changed:
             # It may have been loaded while the process started.
             wanted = self._waiting.popleft() if self._waiting else None
-            if wanted is None or not self._has_room(wanted):
+            if wanted is None:
                 return
             self._reading = wanted.digest
+        # It looks at the disk, for which nobody else shall wait.
+        if not self._has_room(wanted):
+            return
         request = {"directory": str(wanted.directory), **self._settings}
         channel.send(json.dumps(request).encode())
         answer, files, _, _ = socket.recv_fds(channel, MOST_BYTES, 1)
