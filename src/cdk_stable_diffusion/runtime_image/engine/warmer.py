@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from .failure import EngineFailure
 from .reading_ahead import MOST_BYTES, READY
 
 _LOG = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ class Warmer:
                 _LOG.info("a model was not read ahead: %s", values.get("failed"))
                 return
             self._put(wanted, read_from(files[0]), values["seconds"])
+        except EngineFailure as failure:
+            _LOG.info("a model was not read ahead: %s", failure)
         finally:
             for file in files:
                 os.close(file)
