@@ -17,6 +17,7 @@ import torch
 
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
+from cdk_stable_diffusion.runtime_image.engine.finishing import Finishing
 from cdk_stable_diffusion.runtime_image.engine.loaded_model import LoadedModel
 from cdk_stable_diffusion.runtime_image.engine.loading import load_pipeline
 from cdk_stable_diffusion.runtime_image.engine.model_directory import weights_size
@@ -328,6 +329,25 @@ def test_reading_ahead_that_fails_is_nothing_to_the_tasks(
     wait_until(lambda: "random" in warmed._placement.held, "another was started")
     assert reader.starts == 2
     assert set(warmed._placement.held) == {"tiny", "random"}
+
+
+def test_a_model_that_may_not_be_drawn_with_is_not_kept(
+    reader: Reader, random_model: Path, tmp_path: Path
+) -> None:
+    diffusion = Diffusion(Finishing(safety_checker="model"), memory_cache_bytes=ROOM)
+    diffusion._warmer._start = reader.start
+    copy = Path(shutil.copytree(random_model, tmp_path / "copy"))
+
+    def warm(model: Path) -> None:
+        diffusion.warm(model, model.name)
+        wait_until(lambda: model.name in reader.reads, "it was read")
+        diffusion._warmer.leave(model.name)
+
+    warm(random_model)
+    warm(copy)
+    assert diffusion._placement.held == {}
+    # What reads has done nothing wrong.
+    assert reader.starts == 1
 
 
 def test_a_model_that_the_memory_cannot_hold_is_not_read(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -22,6 +23,10 @@ LONGEST_SECONDS = 10.0
 """How long a task is held whose turn does not come."""
 
 _MOST_FROM_LANES = 10
+_MOST_OTHER_MODELS = 3
+"""So many to choose the next one from are enough; each more is kept from replicas that may be idle
+before its turn comes."""
+
 _LEAST_AHEAD_SECONDS = 0.25
 """How long it takes to fetch a task and what it needs, but for the model."""
 
@@ -34,6 +39,14 @@ class Hand(Protocol):
 
     def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return in how long another task may be taken.
+
+        Args:
+            works: What is in hand.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long one may be taken that needs the present model, where that is known.
 
         Args:
             works: What is in hand.
@@ -85,6 +98,10 @@ class QueueHand:
         passes = self._sharing.passes_before_another(works) + chosen
         would_begin += passes * self._progress.usual() if passes else 0.0
         return would_begin - _VERY_SOON_SECONDS
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return never: nobody knows what comes next of the queue."""
+        return math.inf
 
     def room(self, held: int) -> int:
         """Return one."""
@@ -143,8 +160,11 @@ class LanesHand:
     def most(self) -> int:
         """Return how many would begin while a model loads."""
         most, load, each = self._queue_hand.most(), self._loading.usual(), self._progress.usual()
-        if not most or load is None or math.isinf(each):
-            return most
+        if not most:
+            return 0
+        if load is None or math.isinf(each):
+            # What came to several polls at once leaves room for one of the present model.
+            return max(most, _MOST_OTHER_MODELS + 1)
         return max(most, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
 
     def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
@@ -152,16 +172,35 @@ class LanesHand:
         load, each = self._loading.usual(), self._progress.usual()
         if load is None or math.isinf(each):
             return self._queue_hand.seconds_until_another(works, chosen=chosen)
-        loading = self._loading.remaining()
-        would_begin = self._progress.remaining() if loading is None else loading + each
+        would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        others = {work.task.request.model for work in works} - self._on_the_gpu()
         if self._left_over():
+            if len(others) >= _MOST_OTHER_MODELS:
+                return math.inf
             return would_begin - max(_SOON_SECONDS, load)
         # An idle replica would come for what has to wait here, for its turn or for another model.
-        tiers = self._near.tiers()
-        models = {work.task.request.model for work in works}
-        would_begin += load * sum(tiers.get(model, AWAY) != GPU for model in models)
+        return would_begin + load * len(others) - self._steal_after
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long it would begin: what needs other models waits until after it."""
+        load, each = self._loading.usual(), self._progress.usual()
+        present = self._on_the_gpu()
+        before = [work for work in works if work.task.request.model in present]
+        if load is None or math.isinf(each):
+            # The first load is under way, and nobody else's would end before.
+            return 0.0 if self._loading.has_begun and not (before or chosen) else math.inf
+        would_begin = self._free_in(each)
+        would_begin += (self._sharing.passes_before_another(before) + chosen) * each
         return would_begin - self._steal_after
+
+    def _free_in(self, each: float) -> float:
+        """Return when the GPU is done with what it does."""
+        loading = self._loading.remaining()
+        return self._progress.remaining() if loading is None else loading + each
+
+    def _on_the_gpu(self) -> set[str]:
+        return {model for model, tier in self._near.tiers().items() if tier == GPU}
 
     def room(self, held: int) -> int:
         """Return one, or all that there is room for where nobody else takes them."""
@@ -177,10 +216,15 @@ class LanesHand:
         if time.monotonic() - self._oldest_at >= SERVE_EVERY_SECONDS:
             return 0
         tiers = self._near.tiers()
-        return min(
-            range(len(works)),
-            key=lambda index: (tiers.get(works[index].task.request.model, AWAY), index),
-        )
+        models = [work.task.request.model for work in works]
+        counts = Counter(models)
+
+        def key(index: int) -> tuple[int, int, int]:
+            tier = tiers.get(models[index], AWAY)
+            # A load is for all that ask for it.
+            return tier, -counts[models[index]] if tier else 0, index
+
+        return min(range(len(works)), key=key)
 
     def took(self, index: int) -> None:
         """Take note, and of the oldest in particular."""

@@ -8,6 +8,7 @@ when what it would find could begin soon, by the running generation's own progre
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 import time
@@ -50,6 +51,14 @@ class _InHand:
         return len(self.work.message.body) + sum(map(len, self.work.inputs.values()))
 
 
+class _Turn(enum.Enum):
+    """How the next message is taken."""
+
+    WAIT = enum.auto()
+    LOOK = enum.auto()
+    LOOK_FOR_NEAR = enum.auto()
+
+
 class Source(Protocol):
     """Where messages come from, each under lease already."""
 
@@ -64,8 +73,11 @@ class Source(Protocol):
     def has_arrived(self) -> bool:
         """Whether a message is here that nobody has asked for yet."""
 
-    def next(self, *, patient: bool = True, most: int = 1) -> Received | None:
-        """Take a message, after waiting for one or at a look, which may bring some at once."""
+    def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
+        """Take a message, after waiting for one or at a look, which may bring some at once.
+
+        Such a look may be only for what needs the present model.
+        """
 
     def stop(self, grace: float) -> bool:
         """End, and tell whether nothing is on its way any more."""
@@ -216,8 +228,11 @@ class Intake:
         return self._receiver.stop(grace)
 
     def _run(self) -> None:
-        while (patient := self._turn()) is not None:
-            message = self._receiver.next(patient=patient, most=self._room())
+        while (turn := self._turn()) is not None:
+            patient = turn is _Turn.WAIT
+            message = self._receiver.next(
+                patient=patient, most=self._room(), near=turn is _Turn.LOOK_FOR_NEAR
+            )
             if message is None:
                 self._next_look = time.monotonic() + self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
@@ -233,35 +248,39 @@ class Intake:
             with self._changed:
                 self._preparing = None
 
-    def _turn(self) -> bool | None:
+    def _turn(self) -> _Turn | None:
         """Wait until a message may be taken.
 
         Returns:
-            Whether to wait for one rather than to look; None once the agent is to stop.
+            How; None once the agent is to stop.
         """
         while not self._stopped:
             self._give_back_what_cannot_begin()
             with self._changed:
                 if self._receiver.has_arrived:
-                    return False
+                    return _Turn.LOOK
                 if self._gpu_waits and not self._hand:
-                    return True
-                seconds = self._seconds_to_next_look()
+                    return _Turn.WAIT
+                seconds, look = self._next_turn()
                 if seconds <= 0:
-                    return False
+                    return look
                 self._changed.wait(min(seconds, _TICK_SECONDS))
         return None
 
-    def _seconds_to_next_look(self) -> float:
+    def _next_turn(self) -> tuple[float, _Turn]:
+        """Return in how long to look, and how."""
         held = [*self._chosen, *self._hand]
         full = len(held) >= self._rules.most()
         full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
         if full or self._was_too_early:
-            return _TICK_SECONDS
-        seconds = self._rules.seconds_until_another(
-            [each.work for each in self._hand], chosen=bool(self._chosen)
-        )
-        return max(seconds, self._next_look - time.monotonic())
+            return _TICK_SECONDS, _Turn.LOOK
+        works, chosen = [each.work for each in self._hand], bool(self._chosen)
+        pause = self._next_look - time.monotonic()
+        seconds = max(self._rules.seconds_until_another(works, chosen=chosen), pause)
+        if seconds <= 0:
+            return seconds, _Turn.LOOK
+        near = max(self._rules.seconds_until_near(works, chosen=chosen), pause)
+        return min((seconds, _Turn.LOOK), (near, _Turn.LOOK_FOR_NEAR), key=lambda turn: turn[0])
 
     def _room(self) -> int:
         with self._changed:

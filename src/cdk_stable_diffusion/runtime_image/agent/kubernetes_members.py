@@ -53,6 +53,7 @@ class KubernetesMembers:
         self._account = account
         self._name = name
         self._members: tuple[str, ...] = (name,)
+        self._seen = threading.Event()
         self._left = threading.Event()
         self._opener: Callable[[urllib.request.Request], Any] | None = None
         self._thread = threading.Thread(target=self._run, name="members", daemon=True)
@@ -65,9 +66,14 @@ class KubernetesMembers:
         """Return their names as last seen."""
         return self._members
 
+    def wait_for_view(self, timeout: float) -> None:
+        """Wait until they have been seen."""
+        self._seen.wait(timeout)
+
     def leave(self) -> None:
         """Ask no more; that this pod is to end, Kubernetes knows."""
         self._left.set()
+        self._seen.set()
 
     def _run(self) -> None:
         pause = _LOOK_SECONDS
@@ -78,6 +84,7 @@ class KubernetesMembers:
                 if found != self._members:
                     self._members = found
                     _LOG.info("replicas", extra={"replicas": found})
+                self._seen.set()
             except Exception as error:
                 _LOG.warning("could not ask Kubernetes for the replicas: %s", error)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from .lane_choice import LaneChoice
@@ -27,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 20.0
+_VIEW_SECONDS = 5.0
 _MODEL_ATTRIBUTE = "model"
 
 
@@ -93,12 +94,13 @@ class LaneReceiver:
         """Whether a message is here that nobody has asked for yet."""
         return bool(self._arrived)
 
-    def next(self, *, patient: bool = True, most: int = 1) -> Received | None:
+    def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
 
         Args:
             patient: Whether to wait for one rather than to look once. Default: wait.
             most: How many a look may bring; the next calls return the others. Default: one.
+            near: Whether a look is only for what needs the present model. Default: for anything.
 
         Returns:
             The message, already under lease; None if there was none at a look, or once the agent
@@ -108,7 +110,7 @@ class LaneReceiver:
             if patient:
                 self._wait_for_something()
             else:
-                self._look(most)
+                self._look(most, near=near)
         with self._changed:
             return self._arrived.popleft() if self._arrived else None
 
@@ -140,6 +142,8 @@ class LaneReceiver:
 
     def _wait_for_something(self) -> None:
         """Wait at the home lanes, and look around at the others meanwhile."""
+        # Who has not looked yet would take itself for the home of all.
+        self._members.wait_for_view(_VIEW_SECONDS)
         while not self._has_something():
             if self._look_at_a_home(1):
                 continue
@@ -155,12 +159,13 @@ class LaneReceiver:
             if lane is not None and not self._has_something():
                 self._count(lane)
 
-    def _look(self, most: int) -> None:
+    def _look(self, most: int, *, near: bool) -> None:
         """Look at the home lanes or, if these are empty, at that of the present model."""
-        while not self._has_something():
-            if not self._look_at_a_home(most):
-                break
         model = next(iter(self._near.tiers()), None)
+        only = (model,) if near and model is not None else ()
+        while not self._has_something():
+            if not self._look_at_a_home(most, only):
+                break
         if self._has_something() or model is None:
             return
         with self._changed:
@@ -173,12 +178,17 @@ class LaneReceiver:
         if lane is not None and not self._has_something():
             self._receive(lane, most=most, stolen=True)
 
-    def _look_at_a_home(self, most: int) -> bool:
-        """Look at the home lane whose turn it is; tell whether there was one."""
+    def _look_at_a_home(self, most: int, only: Sequence[str] = ()) -> bool:
+        """Look at the home lane whose turn it is; tell whether there was one.
+
+        Args:
+            most: How many messages to take.
+            only: The models that it must have, if any.
+        """
         with self._changed:
             self._choice.learn_members(self._members.members())
             near = tuple(self._near.tiers())
-            lane = self._choice.home_to_ask(near, time.monotonic(), self._polled)
+            lane = self._choice.home_to_ask(near, time.monotonic(), self._polled, only=only)
         if lane is None:
             return False
         self._receive(lane, most=most)
@@ -273,11 +283,11 @@ class LaneReceiver:
 
     def _count(self, lane: int) -> None:
         try:
-            waiting = self._queue.waiting(lane)
+            waiting, in_hand = self._queue.count(lane)
         except Exception as error:
             with self._changed:
                 self._choice.failed(lane, time.monotonic())
             _LOG.warning("could not count what waits: %s", error, extra={"lane": lane})
             return
         with self._changed:
-            self._choice.counted(lane, waiting, time.monotonic())
+            self._choice.counted(lane, waiting, time.monotonic(), in_hand=in_hand)

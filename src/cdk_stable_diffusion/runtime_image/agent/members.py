@@ -33,6 +33,9 @@ class Members(Protocol):
     def members(self) -> tuple[str, ...]:
         """Return their names as last seen, without waiting; this replica is always among them."""
 
+    def wait_for_view(self, timeout: float) -> None:
+        """Wait until they have been seen for the first time, or this replica is to leave."""
+
     def leave(self) -> None:
         """Be one of them no more."""
 
@@ -54,6 +57,9 @@ class Alone:
     def members(self) -> tuple[str, ...]:
         """Return its own name."""
         return (self._name,)
+
+    def wait_for_view(self, timeout: float) -> None:
+        """Do nothing."""
 
     def leave(self) -> None:
         """Do nothing."""
@@ -95,6 +101,7 @@ class FileMembers:
         self._is_ready = is_ready
         self._members: tuple[str, ...] = (name,)
         self._lock: int | None = None
+        self._seen = threading.Event()
         self._left = threading.Event()
         self._at_the_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="members", daemon=True)
@@ -107,9 +114,14 @@ class FileMembers:
         """Return their names as last seen."""
         return self._members
 
+    def wait_for_view(self, timeout: float) -> None:
+        """Wait until they have been seen."""
+        self._seen.wait(timeout)
+
     def leave(self) -> None:
         """Unlock this replica's file."""
         self._left.set()
+        self._seen.set()
         with self._at_the_lock:
             if self._lock is not None:
                 os.close(self._lock)
@@ -123,6 +135,7 @@ class FileMembers:
                 if found != set(self._members):
                     self._members = tuple(sorted(found))
                     _LOG.info("replicas", extra={"replicas": self._members})
+                self._seen.set()
             except Exception as error:
                 _LOG.warning("could not look for replicas: %s", error)
             if self._left.wait(_LOOK_SECONDS):

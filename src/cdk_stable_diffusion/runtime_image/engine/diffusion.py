@@ -154,9 +154,9 @@ class Diffusion:
         digest = str(directory) if digest is None else digest
         self._loading = digest
         self._warmer.leave(digest)
-        model, tier = self._placement.bring(
-            digest, partial(self._read, directory), size=self._size_of(directory)
-        )
+        size = 0 if self._placement.has(digest) else self._size_of(directory)
+        model, tier = self._placement.bring(digest, partial(self._read, directory), size=size)
+        model.found_in(directory)
         self._loaded = (digest, model)
         return tier
 

@@ -17,6 +17,8 @@ from .model_kind import ModelKind, kind_of
 from .models_checker import take_checker
 from .pipeline_classes import pipeline_for, upscaler_scale
 
+_ALIGNED_BYTES = 64
+
 
 class LoadedModel:
     """A pipeline and what is made of it. Nothing of it is shared with another model."""
@@ -77,9 +79,19 @@ class LoadedModel:
             self.others[task_type] = other
         return self.others[task_type]
 
+    def found_in(self, directory: Path) -> None:
+        """Hear where the model's files are now, of which some are read when a task asks for them.
+
+        Args:
+            directory: Their directory.
+        """
+        self.additions.control.directory = directory
+
     def to_device(self) -> None:
         """Move it to the device that draws; see `shelf.Movable`."""
         self._move(self._device)
+        if self._device == "cpu":
+            self._align()
 
     def to_memory(self) -> None:
         """Move it to the host's memory; see `shelf.Movable`."""
@@ -100,6 +112,16 @@ class LoadedModel:
         except Exception as error:
             raise_device_errors(error)
             raise
+
+    def _align(self) -> None:
+        """Put all weights where allocated ones are, as a GPU has them in any case.
+
+        Those that lie in a mapped file begin anywhere, and processors add numbers up in another
+        order for that: the last bit would depend on how a model was read.
+        """
+        for tensor in self._tensors():
+            if tensor.data_ptr() % _ALIGNED_BYTES:
+                tensor.data = tensor.data.clone()
 
     def _all_modules(self) -> Iterator[Any]:
         yield from self._modules

@@ -56,7 +56,7 @@ def serve(channel: socket.socket, read: Callable[..., Any]) -> None:
         values = json.loads(request)
         began = time.monotonic()
         try:
-            memory = _written(read(Path(values.pop("directory")), **values))
+            memory = written(read(Path(values.pop("directory")), **values))
         except Exception as error:
             # Who loads the model says what is wrong with it.
             channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"[:500]}).encode())
@@ -68,8 +68,15 @@ def serve(channel: socket.socket, read: Callable[..., Any]) -> None:
             os.close(memory)
 
 
-def _written(pipeline: Any) -> int:
-    """Write a pipeline into memory that can be given to another process, and return its file."""
+def written(pipeline: Any) -> int:
+    """Write a pipeline into memory that can be given to another process.
+
+    Args:
+        pipeline: The pipeline, in the host's memory.
+
+    Returns:
+        The descriptor of a file in memory.
+    """
     import torch
 
     # Nobody but the receiver sees it, and nothing changes it on its way.

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from .failure import EngineFailure
 from .reading_ahead import MOST_BYTES, READY
 
 _LOG = logging.getLogger(__name__)
@@ -152,9 +153,12 @@ class Warmer:
         with self._changed:
             # It may have been loaded while the process started.
             wanted = self._waiting.popleft() if self._waiting else None
-            if wanted is None or not self._has_room(wanted):
+            if wanted is None:
                 return
             self._reading = wanted.digest
+        # It looks at the disk, for which nobody else shall wait.
+        if not self._has_room(wanted):
+            return
         request = {"directory": str(wanted.directory), **self._settings}
         channel.send(json.dumps(request).encode())
         answer, files, _, _ = socket.recv_fds(channel, MOST_BYTES, 1)
@@ -165,14 +169,22 @@ class Warmer:
             if not files:
                 _LOG.info("a model was not read ahead: %s", values.get("failed"))
                 return
-            self._put(wanted, _read_from(files[0]), values["seconds"])
+            self._put(wanted, read_from(files[0]), values["seconds"])
+        except EngineFailure as failure:
+            _LOG.info("a model was not read ahead: %s", failure)
         finally:
             for file in files:
                 os.close(file)
 
 
-def _read_from(memory: int) -> Any:
-    """Return the pipeline in a file in memory. Its weights stay there, and the file with them."""
+def read_from(memory: int) -> Any:
+    """Return the pipeline that was written to memory.
+
+    Its weights stay there, and so does the file until none of them is used.
+
+    Args:
+        memory: The descriptor of the file.
+    """
     # It comes from a process of our own: no file of a model is ever read this way.
     pipeline = torch.load(
         f"/proc/self/fd/{memory}", mmap=True, map_location="cpu", weights_only=False
