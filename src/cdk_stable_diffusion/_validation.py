@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 from aws_cdk import Token
@@ -127,6 +128,9 @@ def is_token(value: object) -> bool:
     Returns:
         True for an unresolved CDK token.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no such numbers, and jsii's process ends where it is asked of one.
+        return False
     if isinstance(value, (str, int, float)):
         return bool(Token.is_unresolved(value))
     if isinstance(value, (type, Construct)):

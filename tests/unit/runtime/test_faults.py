@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from aws_cdk import App, Aws, Duration, Stack, Token
 
@@ -31,7 +33,8 @@ def test_tokens_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["eu-west-1", 5, None, 0.5, ["a"], Faults(), Stack, Stack(App(), "S")]
+    "value",
+    ["eu-west-1", 5, None, 0.5, math.nan, -math.inf, ["a"], Faults(), Stack, Stack(App(), "S")],
 )
 def test_values_are_not_tokens(value: object) -> None:
     assert not is_token(value)
