@@ -95,14 +95,17 @@ class Model:
         """
         faults = Faults()
         knows_lanes = faults.check_type("lanes", lanes, int, A_WHOLE_NUMBER, optional=True)
+        most: int | None = MOST_LANES
         if knows_lanes:
             assert lanes is not None
-            faults.check(1 <= lanes <= MOST_LANES, f"lanes is {lanes}: 1 to {MOST_LANES}")
+            are_possible = 1 <= lanes <= MOST_LANES
+            faults.check(are_possible, f"lanes is {lanes}: 1 to {MOST_LANES}")
+            most = lanes if are_possible else None
         hint = "lanes by model, such as {'sdxl': 4}"
         if faults.check_type("spread", spread, Mapping, hint, optional=True):
             assert spread is not None
             for name, count in spread.items():
-                check_spread(faults, name, count, lanes if knows_lanes else MOST_LANES)
+                check_spread(faults, name, count, most)
         faults.check_type("cache", cache, ModelCache, A_MODEL_CACHE, optional=True)
         faults.raise_if_any("Model.dynamic")
         return cls(DYNAMIC, (), lanes, dict(spread or {}), cache or ModelCache())
@@ -130,6 +133,9 @@ def check_spread(faults: Faults, name: object, count: object, most: int | None) 
     says = f"a name of 1 to {MAX_MODEL_NAME_CHARACTERS} {MODEL_NAME_SAYS}"
     if faults.check_type("spread's model", name, str, says):
         assert isinstance(name, str)
+        if is_token(name):
+            faults.check(False, "spread's model is a token: it must be known at synthesis")
+            return
         faults.check(is_model_name(name), f"spread's model {name!r}: {says}")
     if faults.check_type(f"spread of {name!r}", count, int, A_WHOLE_NUMBER):
         assert isinstance(count, int)

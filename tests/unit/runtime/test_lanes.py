@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from aws_cdk import Stack
+from aws_cdk import Stack, Token
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -273,12 +273,21 @@ class TestArguments:
                 "lanes is 200: 1 to 150; spread of 'a' is 'x': a whole number, such as 3; "
                 "spread's model '/'",
             ),
+            (
+                {"spread": {Token.as_string({"Ref": "Name"}): 2}},
+                "Model.dynamic: spread's model is a token: it must be known at synthesis",
+            ),
         ],
     )
     def test_refuses(self, arguments: dict[str, Any], says: str) -> None:
         with pytest.raises(ValueError, match=r"Model\.dynamic: ") as error:
             Model.dynamic(**arguments)
         assert says in str(error.value)
+
+    def test_does_not_measure_a_spread_by_a_wrong_number_of_lanes(self) -> None:
+        with pytest.raises(ValueError) as error:
+            Model.dynamic(lanes=0, spread={"a": 2})
+        assert str(error.value) == "Model.dynamic: lanes is 0: 1 to 150"
 
     def test_refuses_more_lanes_of_a_model_than_there_are_by_default(self) -> None:
         service = light_service()
