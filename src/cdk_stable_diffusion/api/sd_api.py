@@ -35,6 +35,7 @@ _STAGE_NAME_SAYS = "1 to 128 letters, digits and _, known at synthesis"
 _KEY_HINT = "a key, such as a kms.Key or kms.Key.from_key_arn(...)"
 
 NO_RUNTIME_WARNING = "cdk-stable-diffusion:api-without-runtime"
+NO_SPREAD_WARNING = "cdk-stable-diffusion:spread-of-static-models"
 
 
 class SdApi(Construct):
@@ -419,11 +420,18 @@ class _Validation:
             and not is_token(queue.runtime)
             and queue.runtime not in names
         ]
+        table = routes.table()
+        if static := sorted(set(table.spread) & set(table.static)):
+            Annotations.of(self._api).add_warning_v2(
+                NO_SPREAD_WARNING,
+                f"the spread of {', '.join(static)} has no effect: static runtimes serve these "
+                "models, and have one queue each",
+            )
         size = len(routes.to_json().encode())
         if size > MAX_ROUTES_BYTES:
             faults.append(
                 "the runtimes name so many models, and hosts of input images, that the route table "
                 f"has {size} bytes: at most {MAX_ROUTES_BYTES}; leave some models to a dynamic "
-                "runtime"
+                "runtime, and name in its spread only those that are hot"
             )
         return faults

@@ -9,7 +9,7 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_sns as sns
-from aws_cdk.assertions import Template
+from aws_cdk.assertions import Annotations, Match, Template
 
 from cdk_stable_diffusion.api import RouteRegistry, SdApi
 from cdk_stable_diffusion.contract import RouteTable
@@ -149,6 +149,27 @@ def test_routes_beyond_what_a_function_can_be_told_are_refused() -> None:
     api.routes.add_static("one", [f"{'m' * 60}-{number}" for number in range(100)])
     with pytest.raises(RuntimeError, match="leave some models to a dynamic runtime"):
         app.synth()
+
+
+def test_a_spread_beyond_what_a_function_can_be_told_is_refused() -> None:
+    app = cdk.App()
+    api = SdApi(cdk.Stack(app, "Stack"), "Api")
+    spread = {f"{'m' * 60}-{number}": 2 for number in range(100)}
+    api.routes.add_dynamic("any", lanes=4, spread=spread)
+    with pytest.raises(RuntimeError, match="name in its spread only those that are hot"):
+        app.synth()
+
+
+def test_a_spread_of_what_a_static_runtime_serves_is_warned_of() -> None:
+    app = cdk.App()
+    stack = cdk.Stack(app, "Stack")
+    api = SdApi(stack, "Api")
+    api.routes.add_dynamic("any", lanes=4, spread={"sdxl": 2, "hot": 2})
+    api.routes.add_static("one", ["sdxl"])
+    app.synth()
+    Annotations.from_stack(stack).has_warning(
+        "/Stack/Api", Match.string_like_regexp("the spread of sdxl has no effect: ")
+    )
 
 
 def test_followers_hear_of_everything_in_either_order() -> None:
