@@ -28,6 +28,7 @@ from .node_checks import (
     attempt,
     check_cache_stack,
     check_grace,
+    check_memory_cache,
     check_model_cache,
     check_nodes,
 )
@@ -38,6 +39,9 @@ from .seconds import check_seconds, whole_seconds
 from .stacks import check_stacks
 from .timing import MAX_TASK_SECONDS, MIN_TASK_SECONDS, Timing
 from .tries import MAX_TRIES
+
+_A_SCALING = "a Scaling, such as Scaling(max_replicas=3)"
+_SOME_NODES = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
 
 
 def check_runtime(
@@ -101,8 +105,7 @@ def check_runtime(
     timing = _timing(faults, longest_task)
     _check_tries(faults, max_receive_count)
     is_size = check_model_cache(faults, model_cache_gibibytes)
-    hint = "a Scaling, such as Scaling(max_replicas=3)"
-    is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
+    is_scaling = faults.check_type("scaling", scaling, Scaling, _A_SCALING)
     lanes = _lanes(faults, model if is_model else None, scaling if is_scaling else None)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
     _check_own_engine(
@@ -111,14 +114,15 @@ def check_runtime(
     check_finishing(
         faults, finishing, image=image if is_image else None, engine=engine if is_engine else None
     )
-    hint = "a GpuNodes, such as GpuNodes(max_gpus=3), or an SdNodePool"
-    is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), hint)
+    is_nodes = faults.check_type("nodes", nodes, (GpuNodes, SdNodePool), _SOME_NODES)
     needs: dict[str, object] = {"api": api, "cluster": cluster, "nodes": nodes}
     hint = "an InputImages, such as InputImages(hosts=('images.example.com',))"
     if faults.check_type("input_images", input_images, InputImages, hint):
         output_bucket = api.output_bucket if is_api else None
         input_images._check_runtime(faults, scope=scope, output_bucket=output_bucket)
         needs |= input_images._needs
+    if is_nodes and is_model:
+        _check_memory_cache(faults, nodes, model.cache)
     if is_api and is_cluster and is_nodes:
         check_stacks(faults, scope, needs)
     has_use = is_size and is_image and is_engine
@@ -190,6 +194,15 @@ def _check_own_engine(
             f"model.cache is {cache}, and {engine.name} keeps what models it likes: only "
             "Engine.diffusers() keeps them as that says",
         )
+
+
+def _check_memory_cache(faults: Faults, nodes: GpuNodes | SdNodePool, cache: ModelCache) -> None:
+    """Check that nodes have the memory that pods ask for because of what they keep of models."""
+    if isinstance(nodes, GpuNodes):
+        check_memory_cache(faults, nodes, cache, pods=nodes.gpus_per_node)
+    else:
+        # The others on the node may be of runtimes that keep less.
+        check_memory_cache(faults, nodes.nodes, cache, pods=1)
 
 
 def images_of(image: RuntimeImage, engine: Engine) -> list[RuntimeImage]:

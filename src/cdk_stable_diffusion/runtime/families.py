@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from .._validation import Faults, shown
@@ -78,6 +78,12 @@ _TYPES: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {
 From the labels that Karpenter 1.14 gives them ("Instance types" in its reference), without bare
 metal. Families that are not here are not judged, but warned of: EC2 gets new ones.
 """
+
+_GIBIBYTES_OF_A_VCPU = {"g4dn": 4, "g5": 4, "g6": 4, "gr6": 8, "g6e": 8}
+"""Host memory for each vCPU, in the families where it is the same for all instances."""
+
+_USABLE_MEMORY = 0.925
+"""Karpenter expects pods to have so much of an instance's memory, less what the kubelet keeps."""
 
 _IN_AUTO_MODE = frozenset(
     "g4dn g5 g6 gr6 g6e g7e p3dn p4d p4de p5 p5e p5en p6-b200 p6-b300".split()
@@ -159,6 +165,32 @@ def check_instances(faults: Faults, needs: Needs) -> None:
         any(all(met(each) for met in _conditions(needs).values()) for each in types),
         f"no instance type of {', '.join(needs.families)} has {_what(needs)}: "
         f"{_what_would_do(types, needs)}",
+    )
+
+
+def most_memory_gibibytes(needs: Needs) -> float | None:
+    """Return the most memory that the pods of a node may have, or None where it is not known.
+
+    It is a little less in fact: the kubelet keeps some, and so do the pods that are on every node.
+
+    Args:
+        needs: What its instance must be, whatever its disks.
+    """
+    if any(family not in _GIBIBYTES_OF_A_VCPU for family in needs.families):
+        return None
+    conditions = _conditions(replace(needs, local_disks=None)).values()
+    return max(
+        (
+            _USABLE_MEMORY * vcpus * _GIBIBYTES_OF_A_VCPU[family]
+            for family in needs.families
+            for mebibytes, sizes in (_TYPES[family],)
+            for gpus, vcpus, gigabytes in sizes
+            if all(
+                met(_Type(gpus=gpus, gpu_mebibytes=mebibytes, vcpus=vcpus, gigabytes=gigabytes))
+                for met in conditions
+            )
+        ),
+        default=None,
     )
 
 

@@ -10,6 +10,9 @@ from .disk import BYTES_OF_A_GIBIBYTE
 A_MODEL_CACHE = "a ModelCache, such as ModelCache(memory_gibibytes=8)"
 _MOST_GIBIBYTES = 1_024
 
+AGENT_GIBIBYTES = 10
+"""Memory that each pod asks for besides."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCache:
@@ -26,7 +29,8 @@ class ModelCache:
         memory_gibibytes: The host's memory for models, for each pod: it asks for 10 GiB and this.
             In 16 bits a model of SD 1.5 has 2 GiB, of SDXL 7. Nodes must have it: instances of g5
             and g6 have 4 GiB for each vCPU, of gr6 and g6e 8, and those that are too small for the
-            pods are not launched. Default: 0, none.
+            pods are not launched. What no instance of `GpuNodes` has is refused, as far as their
+            memory is known. Default: 0, none.
     """
 
     memory_gibibytes: int = 0

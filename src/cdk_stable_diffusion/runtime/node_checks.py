@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,9 +12,10 @@ from constructs import Construct
 from .._validation import A_WHOLE_NUMBER, Faults, is_token
 from ..cluster import RuntimeCluster
 from .disk import MAX_MODEL_CACHE_GIBIBYTES, DiskUse
-from .families import check_instances
+from .families import check_instances, most_memory_gibibytes
 from .gpu_nodes import GpuNodes, is_zone
 from .image_cache.arguments import MAX_VOLUME_GIBIBYTES
+from .model_cache import AGENT_GIBIBYTES, ModelCache
 from .stacks import outermost_stack
 from .timing import Timing
 
@@ -103,6 +105,27 @@ def check_model_cache(faults: Faults, gibibytes: int) -> bool:
         is_right, f"model_cache_gibibytes is {gibibytes}: 1 to {MAX_MODEL_CACHE_GIBIBYTES}"
     )
     return is_right
+
+
+def check_memory_cache(faults: Faults, nodes: GpuNodes, cache: ModelCache, *, pods: int) -> None:
+    """Check that some node has the memory that pods ask for because of what they keep of models.
+
+    Args:
+        faults: Where to record what is wrong.
+        nodes: The nodes.
+        cache: What each pod keeps.
+        pods: How many pods a node must have room for.
+    """
+    most = most_memory_gibibytes(nodes._needs())
+    needed = pods * (AGENT_GIBIBYTES + cache.memory_gibibytes)
+    each = "a pod asks" if pods == 1 else f"the {pods} pods of a node ask"
+    faults.check(
+        not cache.memory_gibibytes or most is None or needed <= most,
+        f"model.cache has memory_gibibytes {cache.memory_gibibytes}, so that {each} for {needed} "
+        f"GiB in all, and nodes of {', '.join(nodes.families)} with at most {nodes.vcpu_limit} "
+        f"vCPUs have less than {math.floor(most or 0) + 1} GiB for pods: fewer, other families, or "
+        "a larger nodes.max_vcpus",
+    )
 
 
 def attempt(faults: Faults, action: Callable[[], None]) -> None:

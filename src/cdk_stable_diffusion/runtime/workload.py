@@ -18,7 +18,7 @@ from ..contract.template import (
 from .disk import TEMPORARY_GIBIBYTES, DiskUse
 from .engine_container import EngineContainer
 from .membership import Membership
-from .model_cache import ModelCache
+from .model_cache import AGENT_GIBIBYTES, ModelCache
 from .node_class import POOL_LABEL
 from .node_pool import GPU_RESOURCE
 from .scaling import Scaling
@@ -30,7 +30,6 @@ _MODEL_CACHE_MOUNT = {"name": "model-cache", "mountPath": MODEL_CACHE_DIRECTORY}
 _USER = 10_001
 _TEMPORARY_DIRECTORY = "/tmp"
 _POLLING_SECONDS = 10
-_AGENT_GIBIBYTES = 10
 _AGENT_BESIDE_ENGINE_GIBIBYTES = 2
 _MOST_UNAVAILABLE = "25%"
 
@@ -183,7 +182,7 @@ class Workload:
         engine: EngineContainer | None,
         membership: Membership | None,
     ) -> dict[str, Any]:
-        memory = _AGENT_GIBIBYTES if engine is None else _AGENT_BESIDE_ENGINE_GIBIBYTES
+        memory = AGENT_GIBIBYTES if engine is None else _AGENT_BESIDE_ENGINE_GIBIBYTES
         return {
             "name": AGENT_CONTAINER,
             "image": image,

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from cdk_stable_diffusion import Engine, Model, ModelCache, RuntimeImage
+from cdk_stable_diffusion import (
+    Engine,
+    GpuNodes,
+    Model,
+    ModelCache,
+    RuntimeImage,
+    SdNodePool,
+)
 from cdk_stable_diffusion.contract import AgentEnvironment
 from tests.manifests.template import manifest_of
 from tests.unit.runtime.light_cluster import light_service
@@ -70,3 +77,51 @@ def test_other_engines_keep_what_they_like() -> None:
     with pytest.raises(ValueError, match=r"ModelCache\(memory_gibibytes=1\), and comfyui keeps"):
         service.add_runtime("Any", model, engine=engine)
     service.add_runtime("Any", Model.dynamic(cache=ModelCache()), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "nodes", "says"),
+    [
+        (200, GpuNodes(), "a pod asks for 210 GiB in all, and nodes of g5, g6, g6e, gr6 with"),
+        (50, GpuNodes(families=("g5", "g6")), "at most 16 vCPUs have less than 60 GiB for pods"),
+        (
+            50,
+            GpuNodes(families=("g5",), gpus_per_node=4, max_vcpus=48),
+            "the 4 pods of a node ask for 240 GiB in all, and nodes of g5 with at most 48 vCPUs "
+            "have less than 178 GiB",
+        ),
+    ],
+)
+def test_more_than_any_node_has_is_refused(gibibytes: int, nodes: GpuNodes, says: str) -> None:
+    model = Model.dynamic(cache=ModelCache(memory_gibibytes=gibibytes))
+    service = light_service()
+    with pytest.raises(ValueError) as caught:
+        service.add_runtime("Any", model, nodes=nodes)
+    assert says in str(caught.value)
+    assert f"model.cache has memory_gibibytes {gibibytes}, so" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "nodes"),
+    [
+        (64, GpuNodes()),
+        (40, GpuNodes(families=("g6",))),
+        (200, GpuNodes(max_vcpus=32)),
+        (200, GpuNodes(families=("g6", "g99"))),
+        (60, GpuNodes(families=("p4d",), gpus_per_node=8)),
+        (0, GpuNodes(families=("g5",), max_vcpus=4)),
+    ],
+)
+def test_what_some_node_may_have_is_taken(gibibytes: int, nodes: GpuNodes) -> None:
+    model = Model.dynamic(cache=ModelCache(memory_gibibytes=gibibytes))
+    assert light_service().add_runtime("Any", model, nodes=nodes).model is model
+
+
+def test_of_shared_nodes_one_must_have_room_for_one_pod() -> None:
+    service = light_service()
+    nodes = GpuNodes(families=("g5",), gpus_per_node=4, max_gpus=4)
+    pool = SdNodePool(service.stack, "Gpus", cluster=service.cluster, nodes=nodes)
+    too_much = Model.dynamic(cache=ModelCache(memory_gibibytes=400))
+    with pytest.raises(ValueError, match="a pod asks for 410 GiB in all"):
+        service.add_runtime("Any", too_much, nodes=pool)
+    service.add_runtime("Any", Model.dynamic(cache=ModelCache(memory_gibibytes=150)), nodes=pool)
