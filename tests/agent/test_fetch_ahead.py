@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from cdk_stable_diffusion.contract import ModelFile
+from cdk_stable_diffusion.contract import ModelFile, ModelManifest
 from cdk_stable_diffusion.contract.model_kind import LORA
 from cdk_stable_diffusion.runtime_image.agent.engine import ModelDirectory
 from cdk_stable_diffusion.runtime_image.agent.fetch_ahead import FetchAhead, Wanted
@@ -26,7 +27,13 @@ class _SlowSource(ModelSource):
         super().__init__(scene.s3, scene.model_bucket)
         self.asked = threading.Event()
         self.may_come = threading.Event()
+        self.was_asked_for_missing = threading.Event()
         self.reads = 0
+
+    def manifest(self, model: str) -> ModelManifest:
+        if model == "missing":
+            self.was_asked_for_missing.set()
+        return super().manifest(model)
 
     def read_range(self, model: str, file: ModelFile, start: int, end: int) -> Iterator[bytes]:
         self.reads += 1
@@ -79,6 +86,25 @@ def test_who_opens_what_is_on_its_way_waits_for_it(models: Models, source: _Slow
     with closing(models.open(MODEL)) as model:
         assert model.tier == "s3"
     assert source.reads == 2
+
+
+def test_nothing_is_said_of_what_somebody_else_brings(
+    models: Models, source: _SlowSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    opener = threading.Thread(target=lambda: models.open(MODEL).close())
+    opener.start()
+    assert source.asked.wait(10)
+    models.fetch_ahead(MODEL)
+    models.fetch_ahead("missing")
+    assert source.was_asked_for_missing.wait(10)
+    source.may_come.set()
+    opener.join()
+    is_there = threading.Event()
+    models.fetch_ahead(MODEL, then=lambda _: is_there.set())
+    assert is_there.wait(10)
+    assert "'missing' is not fetched ahead" in caplog.text
+    assert f"{MODEL!r} is not fetched ahead" not in caplog.text
 
 
 def test_what_cannot_be_fetched_does_not_keep_the_next_from_it(

@@ -44,6 +44,10 @@ LOCK_SECONDS = 900.0
 """Longest to wait for another agent that downloads the same model."""
 
 
+class LockTaken(TaskFailure):
+    """Somebody else on this machine brings the model, and does so for longer than one waits."""
+
+
 class ModelCache:
     """Brings models to the disk and removes those that it costs least to bring again."""
 
@@ -111,7 +115,8 @@ class ModelCache:
             kind: What it must be.
 
         Raises:
-            TaskFailure: As `open` does, and if another agent downloads it.
+            TaskFailure: As `open` does.
+            LockTaken: If somebody else downloads it.
         """
         return self._use(name, kind, 0.0)
 
@@ -154,7 +159,7 @@ class ModelCache:
             else:
                 # Another agent downloads it, or uses what is broken.
                 time.sleep(_LOCK_PAUSE_SECONDS)
-        raise TaskFailure(
+        raise LockTaken(
             "generation-failed", f"model {name!r}: its lock could not be had", transient=True
         )
 

@@ -13,7 +13,7 @@ from .failure import TaskFailure
 from .fetch_ahead import FetchAhead, Wanted
 from .image_models import ImageModel, ImageModels
 from .manifest import check_kind
-from .model_cache import LOCK_SECONDS, ModelCache
+from .model_cache import LOCK_SECONDS, LockTaken, ModelCache
 from .model_in_use import ModelInUse
 from .model_source import ModelSource
 
@@ -127,6 +127,9 @@ class Models:
                     wanted.then(model.directory)
             finally:
                 model.close()
+        except LockTaken:
+            # It is on its way: nothing to say, since every model's first task is opened just then.
+            pass
         except Exception as error:
             # It may need the room of the one in use. Whoever opens it finds out.
             _LOG.info("model %r is not fetched ahead: %s", wanted.name, error)
