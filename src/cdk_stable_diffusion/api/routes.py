@@ -16,6 +16,7 @@ from aws_cdk import IStableStringProducer, Lazy
 from constructs import IConstruct
 
 from .._validation import Faults
+from ..contract.lanes import MOST_LANES
 from ..contract.names import (
     MODEL_NAME_SAYS,
     RUNTIME_NAME_SAYS,
@@ -110,7 +111,7 @@ class RouteRegistry:
 
         Args:
             runtime_name: Its name; no other runtime of the API may have it.
-            lanes: How many queues it has. Default: one.
+            lanes: How many queues it has, 1 to 150. Default: one.
             spread: Models with several lanes, and how many. Default: none.
 
         Raises:
@@ -122,6 +123,9 @@ class RouteRegistry:
             other is None,
             f"the API has the dynamic runtime {other!r} already: at most one",
         )
+        faults.check(1 <= lanes <= MOST_LANES, f"lanes is {lanes}: 1 to {MOST_LANES}")
+        for model, count in (spread or {}).items():
+            faults.check(1 <= count <= lanes, f"spread of {model!r} is {count}: 1 to {lanes} lanes")
         self._check_filters(faults, lanes)
         faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
         self._runtimes[runtime_name] = RuntimeRoutes(

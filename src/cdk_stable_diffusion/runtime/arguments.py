@@ -20,7 +20,7 @@ from .finishing import Finishing, check_finishing
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .input_images import InputImages
-from .model import Model, check_spread
+from .model import Model
 from .model_cache import ModelCache
 from .naming import check_name
 from .node_checks import (
@@ -106,7 +106,6 @@ def check_runtime(
     _check_tries(faults, max_receive_count)
     is_size = check_model_cache(faults, model_cache_gibibytes)
     is_scaling = faults.check_type("scaling", scaling, Scaling, _A_SCALING)
-    lanes = _lanes(faults, model if is_model else None, scaling if is_scaling else None)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
     _check_own_engine(
         faults, engine if is_engine else None, batching, model.cache if is_model else None
@@ -149,7 +148,9 @@ def check_runtime(
             attempt(faults, partial(check_cache, cluster, nodes, images_of(image, engine)))
     if check_name(faults, name):
         if is_api and is_model:
-            claims.take_route(api.routes, name, model, lanes)
+            claims.take_route(
+                api.routes, name, model, _lanes(model, scaling if is_scaling else None)
+            )
         if is_cluster:
             claims.take_name(cluster._runtime_names, name)
             if isinstance(nodes, GpuNodes):
@@ -165,16 +166,11 @@ def _check_tries(faults: Faults, max_receive_count: int) -> None:
         )
 
 
-def _lanes(faults: Faults, model: Model | None, scaling: Scaling | None) -> int:
-    """Return how many queues a runtime has; check that its hot models have no more."""
-    if model is None or scaling is None:
-        return 1
-    lanes = model.lanes_for(scaling.max_replicas)
-    if model.lanes is None:
-        # Those that were chosen together were checked together.
-        for name, count in model.spread.items():
-            check_spread(faults, name, count, lanes)
-    return lanes
+def _lanes(model: Model, scaling: Scaling | None) -> int:
+    """Return how many queues a runtime has, or as few as it can have where its scaling is wrong."""
+    if scaling is not None:
+        return model.lanes_for(scaling.max_replicas)
+    return model.lanes or max([1, *model.spread.values()])
 
 
 def _check_own_engine(

@@ -105,7 +105,7 @@ class Model:
         if faults.check_type("spread", spread, Mapping, hint, optional=True):
             assert spread is not None
             for name, count in spread.items():
-                check_spread(faults, name, count, most)
+                _check_spread(faults, name, count, most)
         faults.check_type("cache", cache, ModelCache, A_MODEL_CACHE, optional=True)
         faults.raise_if_any("Model.dynamic")
         return cls(DYNAMIC, (), lanes, dict(spread or {}), cache or ModelCache())
@@ -121,7 +121,7 @@ class Model:
         return default_lanes(max_replicas) if self.lanes is None else self.lanes
 
 
-def check_spread(faults: Faults, name: object, count: object, most: int | None) -> None:
+def _check_spread(faults: Faults, name: object, count: object, most: int | None) -> None:
     """Check how many lanes a model has.
 
     Args:

@@ -142,6 +142,24 @@ def test_more_queues_than_a_topic_has_filters_for_are_refused(dynamic_first: boo
     assert routes.runtimes() == before
 
 
+@pytest.mark.parametrize(
+    ("lanes", "spread", "says"),
+    [
+        (0, {}, "dynamic runtime 'any': lanes is 0: 1 to 150"),
+        (151, {}, "dynamic runtime 'any': lanes is 151: 1 to 150"),
+        (2, {"hot": 3, "other": 0}, "is 3: 1 to 2 lanes; spread of 'other' is 0: 1 to 2 lanes"),
+    ],
+)
+def test_lanes_that_the_function_could_not_choose_from_are_refused(
+    lanes: int, spread: dict[str, int], says: str
+) -> None:
+    routes = RouteRegistry()
+    with pytest.raises(ValueError) as caught:
+        routes.add_dynamic("any", lanes=lanes, spread=spread)
+    assert str(caught.value).endswith(says)
+    assert routes.runtimes() == ()
+
+
 def test_routes_beyond_what_a_function_can_be_told_are_refused() -> None:
     app = cdk.App()
     stack = cdk.Stack(app, "Stack")

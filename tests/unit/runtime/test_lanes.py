@@ -298,9 +298,16 @@ class TestArguments:
                 scaling=Scaling(max_replicas=2),
                 max_receive_count=0,
             )
-        assert "spread of 'hot' is 5: 1 to 4 lanes" in str(error.value)
+        assert str(error.value).count("spread of 'hot' is 5: 1 to 4 lanes") == 1
         assert "max_receive_count is 0" in str(error.value)
         assert service.api.routes.runtimes() == ()
+
+    def test_says_nothing_of_a_spread_that_follows_from_a_wrong_scaling(self) -> None:
+        service = light_service()
+        with pytest.raises(ValueError) as error:
+            service.add_runtime("Any", Model.dynamic(spread={"hot": 150}), scaling=3)
+        assert "scaling is 3: a Scaling" in str(error.value)
+        assert "spread" not in str(error.value)
 
     def test_refuses_more_queues_than_the_topic_has_filters_for(self) -> None:
         service = light_service()
