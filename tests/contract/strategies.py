@@ -255,24 +255,55 @@ manifests = st.builds(
     ),
     kind=st.sampled_from(MODEL_KINDS),
 )
-route_tables = st.builds(
-    RouteTable,
-    static=st.dictionaries(model_names, runtime_names, max_size=4),
-    dynamic=or_none(runtime_names),
-    hosts=st.dictionaries(
-        runtime_names,
-        or_none(st.lists(st.just("images.example.org"), max_size=2).map(tuple)),
-        max_size=2,
-    ),
-)
+lane_counts = st.integers(1, 12)
+
+
+@st.composite
+def route_tables(draw: st.DrawFn, lanes: st.SearchStrategy[int] = lane_counts) -> RouteTable:
+    """The runtimes of an API, no two of which have one name."""
+    dynamic = draw(or_none(runtime_names))
+    count = draw(lanes) if dynamic else 1
+    return RouteTable(
+        static=draw(
+            st.dictionaries(
+                model_names, runtime_names.filter(lambda name: name != dynamic), max_size=4
+            )
+        ),
+        dynamic=dynamic,
+        hosts=draw(
+            st.dictionaries(
+                runtime_names,
+                or_none(st.lists(st.just("images.example.org"), max_size=2).map(tuple)),
+                max_size=2,
+            )
+        ),
+        lanes=count,
+        spread=draw(st.dictionaries(model_names, st.integers(1, count), max_size=2)),
+    )
+
+
 texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 handler_environments = st.builds(
     HandlerEnvironment,
     request_topic_arn=texts,
     output_bucket=texts,
     model_bucket=texts,
-    routes=route_tables.map(lambda table: table.to_json()),
+    routes=route_tables().map(lambda table: table.to_json()),
 )
+
+
+@st.composite
+def _lanes(draw: st.DrawFn, queue_url: str, *, is_static: bool) -> dict[str, Any]:
+    """What an agent knows of lanes and of others of its runtime, with its cache in memory."""
+    others = () if is_static else tuple(draw(st.lists(texts, max_size=3)))
+    place = draw(st.sampled_from(["", "members_directory", "members_service"]))
+    return {
+        "lane_queue_urls": (queue_url, *others) if others else (),
+        "replica_name": draw(st.just("") | texts),
+        **({place: "stable-diffusion/any-members"} if place else {}),
+        "steal_after_milliseconds": draw(st.integers(0, 60_000)),
+        "memory_cache_bytes": draw(st.integers(0, 10**12)),
+    }
 
 
 @st.composite
@@ -281,8 +312,9 @@ def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
     models = tuple(draw(st.lists(model_names, max_size=3)))
     engine = draw(st.sampled_from(ENGINES))
     is_own = engine == DIFFUSERS
+    queue_url = draw(texts)
     return AgentEnvironment(
-        queue_url=draw(texts),
+        queue_url=queue_url,
         dead_letter_queue_url=draw(texts),
         result_topic_arn=draw(texts),
         output_bucket=draw(texts),
@@ -305,4 +337,5 @@ def agent_environments(draw: st.DrawFn) -> AgentEnvironment:
         engine=engine,
         engine_url="" if is_own else f"http://127.0.0.1:{draw(st.integers(1, 65_535))}",
         engine_directory="" if is_own else draw(texts),
+        **draw(_lanes(queue_url, is_static=bool(models))),
     )

@@ -25,6 +25,23 @@ from cdk_stable_diffusion.contract.limits import MAX_REQUEST_BYTES
 from tests.contract import strategies as made
 
 SNS_BYTES = 262_144
+DYNAMIC_AGENT = AgentEnvironment(
+    queue_url="queue",
+    dead_letter_queue_url="dead",
+    result_topic_arn="topic",
+    output_bucket="outputs",
+    model_bucket="models",
+    runtime_name="any",
+    runtime_class="dynamic",
+    models=(),
+    lease_seconds=60,
+    task_timeout_seconds=300,
+    drain_seconds=60,
+    max_receive_count=3,
+    model_cache_directory="/models",
+    model_cache_bytes=1,
+    health_port=0,
+)
 
 
 @given(made.requests)
@@ -83,7 +100,36 @@ def test_only_full_names_of_hosts_can_be_allowed(host: str, environment: AgentEn
         AgentEnvironment.from_environment(variables)
 
 
-@given(made.route_tables)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"SD_LANE_QUEUE_URLS": '["other", "queue"]'}, "SD_LANE_QUEUE_URLS must be"),
+        ({"SD_LANE_QUEUE_URLS": '["queue"]'}, "SD_LANE_QUEUE_URLS must be"),
+        ({"SD_MEMBERS_SERVICE": "any-members"}, "SD_MEMBERS_SERVICE must be the namespace"),
+        (
+            {"SD_MEMBERS_SERVICE": "here/any", "SD_MEMBERS_DIRECTORY": "there"},
+            "SD_MEMBERS_DIRECTORY must be empty where SD_MEMBERS_SERVICE is set",
+        ),
+        ({"SD_STEAL_AFTER_MILLISECONDS": "60001"}, "SD_STEAL_AFTER_MILLISECONDS must be 0 to"),
+        ({"SD_MEMORY_CACHE_BYTES": "-1"}, "SD_MEMORY_CACHE_BYTES must be at least 0"),
+    ],
+)
+def test_lanes_that_cannot_be_are_refused(changes: dict[str, str], says: str) -> None:
+    variables = DYNAMIC_AGENT.to_environment()
+    AgentEnvironment.from_environment(variables)
+    with pytest.raises(ValueError, match=says):
+        AgentEnvironment.from_environment({**variables, **changes})
+
+
+def test_a_static_runtime_has_no_lanes() -> None:
+    agent = replace(
+        DYNAMIC_AGENT, models=("m",), runtime_class="static", lane_queue_urls=("queue", "second")
+    )
+    with pytest.raises(ValueError, match="in a dynamic runtime only"):
+        AgentEnvironment.from_environment(agent.to_environment())
+
+
+@given(made.route_tables())
 def test_routes(table: RouteTable) -> None:
     assert RouteTable.from_json(table.to_json()) == table
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jsii
-from aws_cdk import IResolvable, IStableAnyProducer, IStableStringProducer, Lazy
+from aws_cdk import IStableStringProducer, Lazy
 from constructs import IConstruct
 
 from .._validation import Faults
@@ -155,10 +155,8 @@ class RouteRegistry:
             hosts={each.name: each.hosts for each in self.runtimes() if each.hosts != ()},
         )
 
-    def filter_policy(self, runtime_name: str) -> dict[str, list[Any]]:
-        """Return the filter policy of a runtime's queue as of now.
-
-        In a template use `lazy_filter_policy`, which knows the runtimes that come later too.
+    def filter_policies(self, runtime_name: str) -> tuple[dict[str, list[Any]], ...]:
+        """Return the filter policies of a runtime's queues, one for each lane in their order.
 
         Args:
             runtime_name: The runtime's name.
@@ -166,15 +164,7 @@ class RouteRegistry:
         Raises:
             KeyError: If there is no such runtime.
         """
-        return self.table().filter_policy(runtime_name)
-
-    def lazy_filter_policy(self, runtime_name: str) -> IResolvable:
-        """Return the filter policy of a runtime's queue, to be resolved at synthesis.
-
-        Args:
-            runtime_name: The runtime's name.
-        """
-        return Lazy.any(_FilterPolicy(self, runtime_name))
+        return self.table().filter_policies(runtime_name)
 
     def to_json(self) -> str:
         """Return the routes as of now, as JSON."""
@@ -195,16 +185,6 @@ class RouteRegistry:
             f"the API has a runtime named {runtime_name!r} already",
         )
         return faults
-
-
-@jsii.implements(IStableAnyProducer)
-class _FilterPolicy:
-    def __init__(self, routes: RouteRegistry, runtime_name: str) -> None:
-        self._routes = routes
-        self._runtime_name = runtime_name
-
-    def produce(self) -> Any:
-        return self._routes.filter_policy(self._runtime_name)
 
 
 @jsii.implements(IStableStringProducer)

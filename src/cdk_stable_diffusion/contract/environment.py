@@ -6,6 +6,7 @@ Writer and reader share these classes, so that a variable cannot be misspelt on 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
@@ -19,9 +20,10 @@ from .finishing import (
     is_safety_checker,
     is_watermark,
 )
+from .lanes import MOST_LANES
 from .limits import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
 from .names import is_host_name, is_model_name, is_runtime_name
-from .routing import RUNTIME_CLASSES, STATIC, RouteTable
+from .routing import DYNAMIC, RUNTIME_CLASSES, STATIC, RouteTable
 
 MOST_RETURNS = 10
 """How often a task may be given back through no fault of its own without that costing a try.
@@ -31,6 +33,12 @@ The queue's own limit must leave room for it, since it counts every receiving.
 
 MOST_BATCH_TASKS = 16
 """Most tasks that may share a forward pass: beyond it, each waits for all and little is gained."""
+
+MOST_STEAL_AFTER_MILLISECONDS = 60_000
+"""Longest that a task may be made to wait for its lane's home, which may be gone."""
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SERVICE = re.compile(rf"{_LABEL}/{_LABEL}")
 
 _Settings = TypeVar("_Settings", bound="_Environment")
 
@@ -146,6 +154,17 @@ class AgentEnvironment(_Environment):
             for nothing.
         watermark: What marks each picture: "text=" and a text, or a function as module:function;
             empty for nothing.
+        lane_queue_urls: Queues of all lanes in their order, the first of which is `queue_url`;
+            empty for a runtime with one queue.
+        replica_name: Name of this agent among those of its runtime; empty for the host's name,
+            which in a cluster is the pod's.
+        members_directory: Folder in which the agents of a runtime on one machine find each other.
+        members_service: Where they find each other in a cluster: namespace and name, with a slash
+            between, of the headless Service whose EndpointSlices name the pods that are ready.
+        steal_after_milliseconds: How long a task waits for its lane's home before any agent may
+            take it.
+        memory_cache_bytes: Most bytes of models to keep in the host's memory besides those on the
+            GPU; 0 for none.
     """
 
     queue_url: str
@@ -176,6 +195,12 @@ class AgentEnvironment(_Environment):
     batch_tasks: int = 1
     safety_checker: str = ""
     watermark: str = ""
+    lane_queue_urls: tuple[str, ...] = ()
+    replica_name: str = ""
+    members_directory: str = ""
+    members_service: str = ""
+    steal_after_milliseconds: int = 500
+    memory_cache_bytes: int = 0
 
     def _faults(self) -> list[str]:
         checks = (
@@ -238,6 +263,33 @@ class AgentEnvironment(_Environment):
                 f"must be {DIFFUSERS} where {variable_name('safety_checker')} or "
                 f"{variable_name('watermark')} is set: no other checks or marks pictures",
             ),
+            (
+                not self.lane_queue_urls
+                or (
+                    self.runtime_class == DYNAMIC
+                    and 2 <= len(self.lane_queue_urls) <= MOST_LANES
+                    and self.lane_queue_urls[0] == self.queue_url
+                ),
+                "lane_queue_urls",
+                f"must be, in a dynamic runtime only, 2 to {MOST_LANES} queues of which the first "
+                f"is {variable_name('queue_url')}",
+            ),
+            (
+                not self.members_service or _SERVICE.fullmatch(self.members_service) is not None,
+                "members_service",
+                "must be the namespace and the name of a Service, with a slash between",
+            ),
+            (
+                not (self.members_service and self.members_directory),
+                "members_directory",
+                f"must be empty where {variable_name('members_service')} is set",
+            ),
+            (
+                0 <= self.steal_after_milliseconds <= MOST_STEAL_AFTER_MILLISECONDS,
+                "steal_after_milliseconds",
+                f"must be 0 to {MOST_STEAL_AFTER_MILLISECONDS}",
+            ),
+            (self.memory_cache_bytes >= 0, "memory_cache_bytes", "must be at least 0"),
         )
         return [f"{variable_name(name)} {says}" for good, name, says in checks if not good]
 

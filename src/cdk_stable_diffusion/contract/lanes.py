@@ -23,6 +23,25 @@ import hashlib
 from collections.abc import Collection
 from functools import lru_cache
 
+MOST_LANES = 150
+"""Most lanes of a runtime: its topic takes 200 filter policies, and other runtimes need some."""
+
+_LANES_WORTH_POLLING = 16
+
+
+def default_lanes(max_replicas: int) -> int:
+    """Return how many lanes a runtime has where nobody said it.
+
+    More lanes keep models further apart, and each costs whoever is its home requests to SQS: two
+    for each replica, as far as these are few, and at least one for each.
+
+    Args:
+        max_replicas: The most replicas.
+    """
+    if max_replicas == 1:
+        return 1
+    return min(max(min(2 * max_replicas, _LANES_WORTH_POLLING), max_replicas), MOST_LANES)
+
 
 def lane_of(model: str, lanes: int) -> int:
     """Return the lane of a model's tasks.

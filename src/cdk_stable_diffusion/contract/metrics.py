@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 METRIC_NAMESPACE = "CdkStableDiffusion"
 
 FUNCTION_DIMENSION = "Function"
@@ -13,3 +15,33 @@ STATUS_DIMENSION = "Status"
 TASKS_ACCEPTED = "TasksAccepted"
 TASKS_REFUSED = "TasksRefused"
 PUBLISH_FAILURES = "PublishFailures"
+
+RUNTIME_DIMENSION = "Runtime"
+"""Name of the runtime whose agent writes."""
+
+QUEUE_DIMENSION = "Queue"
+"""Name of its queue, or of its first lane, which tells two runtimes of one name apart."""
+
+MODEL_LOADS = "ModelLoads"
+"""Tasks whose model was not on the GPU."""
+
+TASKS_STOLEN = "TasksStolen"
+"""Tasks that a replica took from a lane whose home is another one."""
+
+MODEL_HITS: Mapping[str, str] = {
+    "gpu": "ModelHitsGpu",
+    "memory": "ModelHitsMemory",
+    "disk": "ModelHitsDisk",
+    "s3": "ModelHitsS3",
+}
+"""Tasks by the nearest place that had their model: the name of the metric for each."""
+
+
+def runtime_dimensions(runtime_name: str, queue_name: str) -> dict[str, str]:
+    """Return the dimensions of what an agent writes.
+
+    Args:
+        runtime_name: Name of its runtime.
+        queue_name: Name of the runtime's queue, or of its first lane; may be a token.
+    """
+    return {RUNTIME_DIMENSION: runtime_name, QUEUE_DIMENSION: queue_name}

@@ -324,7 +324,7 @@ class SdRuntime(Construct):
             protocol="sqs",
             endpoint=self.queue.queue_arn,
             raw_message_delivery=True,
-            filter_policy=api.routes.lazy_filter_policy(self.name),
+            filter_policy=api.routes.filter_policies(self.name)[0],
         )
         policy = self.queue.node.find_child("Policy")
         # Before the policy is there, the topic could not deliver what it is told to.
