@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from cdk_stable_diffusion.contract.tiers import DISK
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
 STEPS = 20
@@ -50,7 +51,9 @@ def main() -> None:
     with open(trace, "a", buffering=1) as lines:
         while True:
             header = commands.get()
-            answer = {"id": header["id"]}
+            if header["command"] == "warm":
+                continue
+            answer = {"id": header["id"], "tier": DISK}
             if header["command"] == "generate":
                 begin, end = run_gpu(
                     seconds,

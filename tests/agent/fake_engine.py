@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from cdk_stable_diffusion.contract import Parameters
+from cdk_stable_diffusion.contract.tiers import DISK, GPU, MEMORY
 from cdk_stable_diffusion.runtime_image.agent.engine import (
     Drawing,
     EngineCancelled,
@@ -30,6 +31,8 @@ class FakeEngine:
         """
         self.action = action
         self.loads: list[str] = []
+        self.warmed: list[str] = []
+        self.held: dict[str, str] = {}
         self.generations: list[Generation] = []
         self.warm_ups = 0
         self.passes: list[int] = []
@@ -47,12 +50,20 @@ class FakeEngine:
         """Be ready."""
         return True
 
-    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
         """Take note."""
+        tier = self.held.get(model.digest, DISK)
         if self.on_load is not None:
             self.on_load(model)
         self.loads.append(model.name)
         self._model = model.digest
+        self.held[model.digest] = GPU
+        return tier
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Take note, and hold it."""
+        self.warmed.append(model.name)
+        self.held.setdefault(model.digest, MEMORY)
 
     def generate(
         self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
@@ -117,7 +128,7 @@ class FakeEngine:
 
     def health(self) -> EngineHealth:
         """Be well."""
-        return EngineHealth(running=True, ready=True, model=self._model)
+        return EngineHealth(running=True, ready=True, model=self._model, held=dict(self.held))
 
     def close(self) -> None:
         """End."""

@@ -163,10 +163,17 @@ def main() -> None:
     if "--import-forever" in sys.argv:
         time.sleep(3600)
     writer.write({"event": "ready"})
+    held: dict[str, str] = {}
     while True:
         header = _commands.get()
         if header["command"] == "load":
-            writer.write({"id": header["id"], "event": "done"})
+            digest = header["digest"]
+            tier, held[digest] = held.get(digest, "disk"), "gpu"
+            writer.write({"event": "held", "held": held})
+            writer.write({"id": header["id"], "event": "done", "tier": tier})
+        elif header["command"] == "warm":
+            held.setdefault(header["digest"], "memory")
+            writer.write({"event": "held", "held": held})
         else:
             _generate(writer, header)
 

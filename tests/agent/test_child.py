@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,29 @@ def test_it_loads_and_draws_with_progress(engine: ChildEngine) -> None:
     assert all(len(picture.pixels) == 8 * 8 * 3 for picture in drawing.rasters)
     assert (steps[0], steps[-1]) == ((1, 4), (4, 4))
     assert engine.health().model == "d"
+
+
+def test_it_tells_where_it_holds_models(engine: ChildEngine) -> None:
+    other = replace(MODEL, name="n", digest="e")
+    assert engine.health().held == {}
+    assert engine.load(MODEL, timeout=5) == "disk"
+    assert engine.load(MODEL, timeout=5) == "gpu"
+    engine.warm(other)
+    wait_until(lambda: engine.health().held == {"d": "gpu", "e": "memory"}, "it is read")
+    assert engine.health().model == "d"
+    assert engine.load(other, timeout=5) == "memory"
+    assert engine.load(MODEL, timeout=5) == "gpu"
+
+
+def test_a_child_that_died_holds_nothing(engine: ChildEngine) -> None:
+    engine.load(MODEL, timeout=5)
+    with pytest.raises(TaskFailure, match="SIGSEGV"):
+        engine.generate(_draw("die"), timeout=5)
+    assert engine.wait_until_ready(20)
+    assert engine.health().held == {}
+    engine.close()
+    # Without a child, there is nothing to read it.
+    engine.warm(MODEL)
 
 
 def test_quick_steps_are_told_now_and_then(engine: ChildEngine) -> None:

@@ -183,8 +183,10 @@ def test_a_model_sees_its_own_files_alone(
     one = make_model("one", workflow_files(weights="one"))
     two = make_model("two", workflow_files(weights="two"))
     for model, weights in ((one, "one"), (two, "two"), (one, "one")):
-        engine.load(model, timeout=5)
-        assert engine.health().model == model.digest
+        assert engine.load(model, timeout=5) == "disk"
+        assert engine.load(model, timeout=5) == "gpu"
+        health = engine.health()
+        assert (health.model, health.held) == (model.digest, {model.digest: "gpu"})
         engine.generate(generation(), timeout=10)
         shown = [each for each in (comfyui.home / "models").rglob("*") if each.is_file()]
         assert [each.read_text() for each in shown] == [weights]

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...contract import Parameters
+from ...contract.tiers import GPU
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
 from .engine import (
     AssetDirectory,
@@ -120,26 +121,41 @@ class ChildEngine:
                 self._died(child)
         return False
 
-    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
         """Make a model the one to draw with; does nothing if it is already.
 
         Args:
             model: The model.
             timeout: Most seconds that it may take.
 
+        Returns:
+            Where it was.
+
         Raises:
             TaskFailure: If that is impossible.
         """
         if self.health().model == model.digest:
-            return
+            return GPU
         self._model = None
-        header = {"command": "load", "directory": str(model.path), "digest": model.digest}
         self._forget_what_is_ahead()
         child, identifier = self._running_child(), next(self._identifiers)
-        child.send({**header, "id": identifier}, b"")
+        child.send({"command": "load", "id": identifier, **_files(model)}, b"")
         for frame in _Events(self, child, identifier, timeout):
             if frame.header["event"] == "done":
                 self._model = model.digest
+                return str(frame.header["tier"])
+        raise AssertionError("unreachable: a command ends with an event")
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Have a model read into the host's memory that is to be loaded soon.
+
+        Args:
+            model: The model.
+        """
+        child = self._child
+        if child is not None and child.running:
+            # An answer is for nobody: what is held is told of by itself.
+            child.send({"command": "warm", **_files(model)}, b"")
 
     def generate(
         self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
@@ -209,6 +225,7 @@ class ChildEngine:
             running=running,
             ready=running and child is not None and child.ready.is_set(),
             model=self._model if running else None,
+            held=child.held if running and child is not None else {},
         )
 
     @property
@@ -269,6 +286,10 @@ class ChildEngine:
         if not self._closed:
             _LOG.error("engine ended: %s", how)
         return how
+
+
+def _files(model: ModelDirectory) -> dict[str, str]:
+    return {"directory": str(model.path), "digest": model.digest}
 
 
 def _assets(*assets: AssetDirectory) -> list[dict[str, Any]]:
@@ -414,6 +435,7 @@ class _Child:
         self.frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self.started = time.monotonic()
         self.ready = threading.Event()
+        self.held: dict[str, str] = {}
         self._changed = threading.Event()
         self._writer = FrameWriter(to_engine)
         self._ended = threading.Event()
@@ -488,6 +510,8 @@ class _Child:
                 if frame.header.get("event") == "ready":
                     self.ready.set()
                     self._changed.set()
+                elif frame.header.get("event") == "held":
+                    self.held = frame.header["held"]
                 elif not self._comes_too_soon(frame.header):
                     self.frames.put(frame)
         except (BrokenFrames, OSError) as error:

@@ -163,12 +163,15 @@ class EngineHealth:
     Attributes:
         running: Whether its process lives.
         ready: Whether it can take a command at once, its imports being done.
-        model: Digest of the model that it holds.
+        model: Digest of the model that it draws with.
+        held: Where it holds models, by their digest: `contract.tiers.GPU` or `MEMORY`. One that it
+            does not draw with may be gone by the time that it is asked for.
     """
 
     running: bool
     ready: bool
     model: str | None = None
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -180,11 +183,22 @@ class Engine(Protocol):
     def wait_until_ready(self, timeout: float) -> bool:
         """Wait until it can take commands; tell whether it can."""
 
-    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
         """Make a model the one to draw with; does nothing if it is already.
+
+        Returns:
+            Where it was: `contract.tiers.GPU`, `MEMORY` or `DISK`.
 
         Raises:
             TaskFailure: If that is impossible.
+        """
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Read a model into the host's memory that is to be loaded soon, beside what it draws.
+
+        Returns at once. From any thread. An engine may do nothing here, and does nothing where it
+        has the model or no room for it. `health` tells when it has it. Its files are needed no more
+        then; if they go before, it is not read.
         """
 
     def generate(

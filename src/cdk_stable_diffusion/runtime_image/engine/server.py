@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...contract.tiers import DISK, GPU
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
 from .failure import BrokenDevice, Cancelled, EngineFailure
 
@@ -77,7 +78,7 @@ class Server:
                     self._cancelled.add(header["id"])
                 elif command == "health":
                     self._answer(header, "done", state=self._state, model=self._digest)
-                else:
+                elif command != "warm":
                     self._commands.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("pipe: %s", error)
@@ -116,7 +117,9 @@ class Server:
         started = time.monotonic()
         diffusion.load(Path(header["directory"]))
         self._digest = header["digest"]
-        self._answer(header, "done", seconds=round(time.monotonic() - started, 3))
+        self._writer.write({"event": "held", "held": {self._digest: GPU}})
+        seconds = round(time.monotonic() - started, 3)
+        self._answer(header, "done", tier=DISK, seconds=seconds)
 
     def _generate(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes) -> None:
         self._begin_to_generate(header)

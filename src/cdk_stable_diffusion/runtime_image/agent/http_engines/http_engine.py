@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ....contract.tiers import DISK, GPU
 from ..engine import Drawing, EngineCancelled, EngineHealth, Generation, ModelDirectory, OnStep
 from ..failure import TaskFailure
 from .client import ErrorAnswer, HttpClient, Unreachable
@@ -112,22 +113,34 @@ class HttpEngine(ABC):
                 break
         return False
 
-    def load(self, model: ModelDirectory, *, timeout: float) -> None:
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
         """Make a model the one to draw with; does nothing if it is already.
 
         Args:
             model: The model.
             timeout: Most seconds that it may take.
 
+        Returns:
+            Where it was, as far as this can know: on the GPU if it is the one it draws with.
+
         Raises:
             TaskFailure: If that is impossible.
         """
         if self.health().model == model.digest:
-            return
+            return GPU
         self._model = None
         with self._at_work():
             self._load(model, time.monotonic() + timeout)
         self._model = model
+        return DISK
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Do nothing: which models it keeps is up to the engine.
+
+        Args:
+            model: A model that is to be loaded soon.
+        """
+        del model
 
     def generate(
         self, generation: Generation, *, timeout: float, on_step: OnStep | None = None
@@ -210,6 +223,7 @@ class HttpEngine(ABC):
             running=self._running,
             ready=self._running and (self._ready or self._busy),
             model=model.digest if model is not None else None,
+            held={model.digest: GPU} if model is not None else {},
         )
 
     def close(self) -> None:
