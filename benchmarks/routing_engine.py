@@ -15,57 +15,75 @@ import time
 from typing import Any, TextIO
 
 from benchmarks.stand_in_engine import STEPS, run_gpu
+from cdk_stable_diffusion.contract.tiers import DISK, GPU, MEMORY
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
 
 _SIDE = 8
 """As small as a picture may be: packing and storing it is not what is measured."""
 
-GPU, MEMORY, DISK = "gpu", "memory", "disk"
-
 
 class Held:
     """The models that the engine has, by their digests."""
 
-    def __init__(self, disk_seconds: float, memory_seconds: float, in_memory: int) -> None:
+    def __init__(
+        self, writer: FrameWriter, disk_seconds: float, memory_seconds: float, in_memory: int
+    ) -> None:
         """Begin empty.
 
         Args:
+            writer: Who hears of what there is.
             disk_seconds: How long a model takes from the disk to the GPU.
             memory_seconds: How long it takes from memory.
             in_memory: How many are kept there.
         """
+        self._writer = writer
         self._seconds = {GPU: 0.0, MEMORY: memory_seconds, DISK: disk_seconds}
         self._most = in_memory
-        self._on_gpu = ""
+        self._on_gpu: str | None = None
         # The one that was not used for longest is the first.
         self._memory: list[str] = []
+        self._reading: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
     def load(self, digest: str) -> str:
         """Bring a model to the GPU, and return where it was."""
+        if (reading := self._reading.get(digest)) is not None:
+            reading.wait()
+        tier = self._tier(digest)
+        time.sleep(self._seconds[tier])
         with self._lock:
-            tier = self._tier(digest)
-            time.sleep(self._seconds[tier])
-            if tier == MEMORY:
+            if digest in self._memory:
                 self._memory.remove(digest)
-            if tier != GPU:
-                if self._on_gpu:
-                    self._memory.append(self._on_gpu)
-                del self._memory[: max(0, len(self._memory) - self._most)]
-                self._on_gpu = digest
-            return tier
+            if self._on_gpu not in (None, digest):
+                self._keep(self._on_gpu)
+            self._on_gpu = digest
+            self._tell()
+        return tier
 
     def warm(self, digest: str) -> None:
-        """Bring a model to memory, if there is room that no other has."""
+        """Bring a model to memory in a while, where others make room for it."""
         with self._lock:
-            if self._tier(digest) == DISK and len(self._memory) < self._most:
-                time.sleep(self._seconds[DISK] - self._seconds[MEMORY])
-                self._memory.append(digest)
+            if not self._most or self._tier(digest) != DISK or digest in self._reading:
+                return
+            self._reading[digest] = threading.Event()
+        threading.Thread(target=self._read, args=(digest,), daemon=True).start()
 
-    def answer(self) -> dict[str, str]:
-        """Return the models and where they are."""
-        on_gpu = {self._on_gpu: GPU} if self._on_gpu else {}
-        return {**dict.fromkeys(self._memory, MEMORY), **on_gpu}
+    def _read(self, digest: str) -> None:
+        time.sleep(self._seconds[DISK] - self._seconds[MEMORY])
+        with self._lock:
+            self._keep(digest)
+            self._reading.pop(digest).set()
+            self._tell()
+
+    def _keep(self, digest: str) -> None:
+        self._memory.append(digest)
+        del self._memory[: max(0, len(self._memory) - self._most)]
+
+    def _tell(self) -> None:
+        held = dict.fromkeys(self._memory, MEMORY)
+        if self._on_gpu is not None:
+            held[self._on_gpu] = GPU
+        self._writer.write({"event": "held", "held": held})
 
     def _tier(self, digest: str) -> str:
         if digest == self._on_gpu:
@@ -73,10 +91,41 @@ class Held:
         return MEMORY if digest in self._memory else DISK
 
 
-def _read(reader: FrameReader, commands: queue.SimpleQueue[dict[str, Any]]) -> None:
-    while (frame := reader.read()) is not None:
-        commands.put(frame.header)
-    os._exit(0)
+class Commands:
+    """What the agent asks for, in its order; what it wants no more is left out."""
+
+    def __init__(self, reader: FrameReader, held: Held) -> None:
+        """Prepare, without starting.
+
+        Args:
+            reader: Where commands come from.
+            held: Told which model to warm.
+        """
+        self._reader = reader
+        self._held = held
+        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def next(self) -> dict[str, Any]:
+        """Wait for a command."""
+        while (header := self._commands.get())["id"] in self._cancelled:
+            pass
+        return header
+
+    def _read(self) -> None:
+        while (frame := self._reader.read()) is not None:
+            if frame.header["command"] == "warm":
+                self._held.warm(frame.header["digest"])
+            elif frame.header["command"] == "cancel":
+                self._cancelled.add(frame.header["id"])
+            else:
+                self._commands.put(frame.header)
+        os._exit(0)
 
 
 def _generate(writer: FrameWriter, header: dict[str, Any], seconds: float, trace: TextIO) -> None:
@@ -99,24 +148,21 @@ def _generate(writer: FrameWriter, header: dict[str, Any], seconds: float, trace
 def main() -> None:
     """Serve."""
     seconds, disk_seconds, memory_seconds = map(float, sys.argv[1:4])
-    held = Held(disk_seconds, memory_seconds, int(sys.argv[4]))
     reader, writer = FrameReader(int(sys.argv[6])), FrameWriter(int(sys.argv[7]))
-    commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(reader, commands), daemon=True).start()
+    held = Held(writer, disk_seconds, memory_seconds, int(sys.argv[4]))
+    commands = Commands(reader, held)
+    commands.start()
     writer.write({"event": "ready"})
     with open(sys.argv[5], "a", buffering=1) as trace:
         while True:
-            header = commands.get()
+            header = commands.next()
             if header["command"] == "generate":
                 _generate(writer, header, seconds, trace)
                 continue
-            answer = {"id": header["id"], "event": "done"}
-            if header["command"] == "load":
-                begin = time.monotonic()
-                answer["tier"] = held.load(header["digest"])
-                trace.write(f"load {answer['tier']} {begin} {time.monotonic()}\n")
-                answer["held"] = held.answer()
-            writer.write(answer)
+            begin = time.monotonic()
+            tier = held.load(header["digest"])
+            trace.write(f"load {tier} {begin} {time.monotonic()}\n")
+            writer.write({"id": header["id"], "event": "done", "tier": tier})
 
 
 if __name__ == "__main__":

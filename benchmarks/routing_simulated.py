@@ -60,6 +60,7 @@ class Scene:
         models: How many models.
         zipf: How uneven their shares are.
         kept: How many of them each replica keeps in its host's memory.
+        on_disk: How many it keeps on its disk.
         seconds: How long a task takes.
         s3_seconds: How long a model takes from S3.
         ram_seconds: How long it takes from the host's memory.
@@ -70,6 +71,7 @@ class Scene:
     models: int = 50
     zipf: float = 0.9
     kept: int = 8
+    on_disk: int = 0
     seconds: float = 2.0
     s3_seconds: float = 10.0
     ram_seconds: float = 1.5
@@ -94,7 +96,7 @@ class Scene:
             models=Models.named(
                 [f"model-{seed}-{each}" for each in range(self.models)], shares, [1.0] * len(shares)
             ),
-            # Nothing is kept on a disk here, so that its time plays no part.
+            # From the disk as from S3: few models are kept there, or none.
             loading=Loading(
                 s3_seconds=self.s3_seconds,
                 disk_seconds=self.s3_seconds,
@@ -114,7 +116,7 @@ class Scene:
         return Setup(
             name=type(routing).__name__,
             routing=routing,
-            cache=CacheSizes(ram_gibibytes=self.kept),
+            cache=CacheSizes(ram_gibibytes=self.kept, disk_gibibytes=self.on_disk),
             autoscaling=Autoscaling.fixed(self.replicas),
             lookahead_seconds=ahead,
         )
