@@ -1,37 +1,111 @@
-"""What a replica holds before its GPU needs it: the rules of the agent, in its own words.
+"""What a replica holds before its GPU needs it: the rules of the agent.
 
-Whoever takes a task keeps it from others, so it takes one only if it would begin soon: of lanes,
-sooner than anybody else could have loaded its model. `runtime_image/agent/hand.py` is the other
-half of this: a change there is a change here.
+Whoever takes a task keeps it from others, so it takes what would begin soon: of lanes, sooner than
+anybody else could have loaded its model. `runtime_image/agent/hand.py` is where they come from.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from .cache import GPU
+from .cache import DISK, GPU
 from .replica import Replica
-from .setup import LONGEST_WAIT_BEYOND_STEALING, Lanes, SharedQueue
 
 _VERY_SOON_SECONDS = 1.0
 _MOST = 2
 _MOST_FROM_LANES = 10
-_WEIGHT_OF_LAST = 0.5
 
 
-@dataclass(slots=True)
-class Usual:
-    """How long something takes, as far as it was seen: what came last counts for half.
+class Hand:
+    """Of one queue."""
 
-    Attributes:
-        seconds: The time; infinite as long as nothing was seen.
-    """
+    def __init__(self, lookahead_seconds: float, models: Sequence[int]) -> None:
+        """Set the rules.
 
-    seconds: float = math.inf
+        Args:
+            lookahead_seconds: How long before it is free a replica takes the next task.
+            models: Model of each task.
+        """
+        self._soon = lookahead_seconds
+        self._models = models
 
-    def learn(self, seconds: float) -> None:
-        """Take note of one."""
-        if self.seconds < math.inf:
-            seconds = _WEIGHT_OF_LAST * seconds + (1 - _WEIGHT_OF_LAST) * self.seconds
-        self.seconds = seconds
+    def seconds_until_another(self, replica: Replica, now: float) -> float:
+        """Return in how long a replica that works may take another; infinite if it may not."""
+        held = len(replica.hand)
+        if self._soon <= 0 or held >= self.most(replica):
+            return math.inf
+        would_begin = max(0.0, replica.until - now)
+        if not held:
+            return would_begin - self._soon
+        return would_begin + held * replica.drawing.seconds - min(self._soon, _VERY_SOON_SECONDS)
+
+    def most(self, replica: Replica) -> int:
+        """Return how many tasks a replica may hold."""
+        return _MOST
+
+    def room(self, replica: Replica) -> int:
+        """Return how many a replica may take at once."""
+        return 1
+
+    def first(self, replica: Replica, now: float) -> int:
+        """Return which task of its hand a replica takes: the one that came first."""
+        return 0
+
+
+class LanesHand(Hand):
+    """Of lanes: more, and of that what the replica has the model of."""
+
+    def __init__(
+        self, lookahead_seconds: float, models: Sequence[int], *, oldest_every_seconds: float
+    ) -> None:
+        """Set the rules.
+
+        Args:
+            lookahead_seconds: How long before it is free a replica takes the next task.
+            models: Model of each task.
+            oldest_every_seconds: How often it takes the oldest of its hand.
+        """
+        super().__init__(lookahead_seconds, models)
+        self._oldest_every = oldest_every_seconds
+
+    def seconds_until_another(self, replica: Replica, now: float) -> float:
+        """Return in how long another would begin sooner than anybody else could."""
+        load, each = replica.loading.seconds, replica.drawing.seconds
+        if max(load, each) == math.inf:
+            return super().seconds_until_another(replica, now)
+        held = replica.hand
+        if self._soon <= 0 or len(held) >= self.most(replica):
+            return math.inf
+        would_begin = max(0.0, replica.until - now) + len(held) * each
+        if not replica.left_over:
+            # An idle replica would rather do what has to wait for other models here.
+            models = {self._models[each.task] for each in held}
+            would_begin += load * sum(
+                model != replica.model and replica.cache.nearest(model) != GPU for model in models
+            )
+        soon = min(self._soon, _VERY_SOON_SECONDS) if held else self._soon
+        return would_begin - max(soon, load)
+
+    def most(self, replica: Replica) -> int:
+        """Return how many would begin while a model loads."""
+        load, each = replica.loading.seconds, replica.drawing.seconds
+        if max(load, each) == math.inf:
+            return _MOST
+        return max(_MOST, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
+
+    def room(self, replica: Replica) -> int:
+        """Return all that there is room for where nobody else takes it."""
+        return max(1, self.most(replica) - len(replica.hand)) if replica.left_over else 1
+
+    def first(self, replica: Replica, now: float) -> int:
+        """Return the one whose model is nearest, or the oldest if none was for too long."""
+        held, nearest = replica.hand, replica.cache.nearest
+        index = 0
+        if len(held) > 1 and now - replica.oldest_at < self._oldest_every:
+            # The engine does not know what is on the disk.
+            tiers = [min(nearest(self._models[each.task]), DISK) for each in held]
+            index = tiers.index(min(tiers))
+        if index == 0:
+            replica.oldest_at = now
+        return index

@@ -49,8 +49,6 @@ class Lanes(Checked):
 
     Attributes:
         count: How many. Default: four for each of the most replicas, at most 200.
-        peek: How many of the oldest tasks of its home lanes a replica chooses from: it takes the
-            one whose model is nearest. Default: 10.
         oldest_every_seconds: After this time at the latest it takes the oldest. Default: 30.
         steal_after_seconds: A replica whose home lanes are empty takes from another lane the task
             at its head, once that is so old. Default: 0.5.
@@ -58,7 +56,6 @@ class Lanes(Checked):
     """
 
     count: int | None = whole(None, least=1, most=MOST_LANES)
-    peek: int = whole(10, least=1, most=1_000)
     oldest_every_seconds: float = number(30.0)
     steal_after_seconds: float = number(0.5)
     spread: Mapping[str, int] = field(default_factory=dict)
