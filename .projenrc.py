@@ -171,6 +171,7 @@ TomlFile(
                             "celpy.*",
                             "diffusers.*",
                             "kubernetes_validate.*",
+                            "localbucket.*",
                             "ministack.*",
                             "moto.*",
                             "peft.*",

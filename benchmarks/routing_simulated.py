@@ -221,7 +221,6 @@ def _sensitivity(seeds: Sequence[int]) -> list[dict[str, Any]]:
         (f"{name} {value:g}", {**base, name: value})
         for name, values in (
             ("count", (8, 16, 32, 64, 128)),
-            
             ("oldest_every_seconds", (10, 30, 60, 120)),
             ("steal_after_seconds", (0, 0.5, 2, 4, 10)),
         )
@@ -317,7 +316,6 @@ def _agents(seeds: Sequence[int]) -> list[dict[str, Any]]:
         "shared queue": SharedQueue(),
         "16 lanes": Lanes(count=16),
         "32 lanes": Lanes(count=32),
-
     }
     for name, routing in routings.items():
         outcomes = []

@@ -33,7 +33,7 @@ def main() -> None:
     clients = make_clients(environment.result_topic_arn)
     queue = TaskQueue(
         clients.sqs,
-        queue_url=environment.queue_url,
+        queue_urls=(environment.queue_url,),
         dead_letter_queue_url=environment.dead_letter_queue_url,
         lease_seconds=environment.lease_seconds,
     )

@@ -14,6 +14,7 @@ import time
 
 from cdk_stable_diffusion.contract.tiers import DISK
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+from cdk_stable_diffusion.runtime_image.told_steps import ToldSteps
 
 STEPS = 20
 
@@ -25,10 +26,10 @@ def picture(width: int, height: int) -> bytes:
 
 def run_gpu(seconds: float, on_step: object = None) -> tuple[float, float]:
     """Sleep as long as the GPU would work; return begin and end."""
-    begin = time.monotonic()
+    begin, told = time.monotonic(), ToldSteps()
     for step in range(STEPS):
         time.sleep(max(0.0, begin + seconds * (step + 1) / STEPS - time.monotonic()))
-        if callable(on_step):
+        if callable(on_step) and told.includes(step + 1, STEPS):
             on_step(step + 1)
     return begin, time.monotonic()
 

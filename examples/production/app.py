@@ -125,7 +125,8 @@ SdRuntime(
     "AnyModel",
     api=api,
     cluster=cluster,
-    model=Model.dynamic(),
+    # Said, and not left to max_replicas: a lane that goes takes along what waits in it.
+    model=Model.dynamic(lanes=8),
     image=image,
     nodes=shared_nodes,
     priority=Priority.LOW,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .runtime import InputBucket as InputBucket
     from .runtime import InputImages as InputImages
     from .runtime import Model as Model
+    from .runtime import ModelCache as ModelCache
     from .runtime import RuntimeImage as RuntimeImage
     from .runtime import SafetyChecker as SafetyChecker
     from .runtime import Scaling as Scaling
@@ -75,6 +76,7 @@ _HOMES = {
     "InputBucket": "runtime",
     "InputImages": "runtime",
     "Model": "runtime",
+    "ModelCache": "runtime",
     "RuntimeImage": "runtime",
     "SafetyChecker": "runtime",
     "Scaling": "runtime",

@@ -133,3 +133,15 @@ class FakeEngine:
     def close(self) -> None:
         """End."""
         self.closed.set()
+
+
+class KeepsOne(FakeEngine):
+    """An engine that keeps nothing but the model it draws with."""
+
+    def load(self, model: ModelDirectory, *, timeout: float) -> str:
+        """Forget all others."""
+        self.held.clear()
+        return super().load(model, timeout=timeout)
+
+    def warm(self, model: ModelDirectory) -> None:
+        """Do nothing."""

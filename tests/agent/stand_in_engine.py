@@ -168,7 +168,12 @@ def main() -> None:
         header = _commands.get()
         if header["command"] == "load":
             digest = header["digest"]
-            tier, held[digest] = held.get(digest, "disk"), "gpu"
+            tier = held.get(digest, "disk")
+            if "--load-seconds" in sys.argv:
+                # Then it keeps but one.
+                time.sleep(float(sys.argv[sys.argv.index("--load-seconds") + 1]))
+                held.clear()
+            held[digest] = "gpu"
             writer.write({"event": "held", "held": held})
             writer.write({"id": header["id"], "event": "done", "tier": tier})
         elif header["command"] == "warm":

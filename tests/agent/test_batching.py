@@ -20,7 +20,7 @@ from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from cdk_stable_diffusion.runtime_image.agent.signals import Signals
 from tests.agent.fake_engine import FakeEngine
 from tests.agent.processes import Run, log, ready
-from tests.agent.scene import Scene, wait_until
+from tests.agent.scene import FILES, MODEL, Scene, wait_until
 
 QUICK = Backoff(first_seconds=0.02, longest_seconds=0.1, total_seconds=0.5)
 
@@ -250,3 +250,16 @@ def test_a_drain_gives_back_every_task_of_a_pass_and_it_costs_no_try(
     assert (waiting >= 2, taken) == (True, 0)
     assert len(scene.wait_for_results(5 - waiting)) == 5 - waiting
     assert len([key for key in scene.keys() if key.startswith(RETURNED_PREFIX)]) == waiting
+
+
+def test_the_model_of_what_is_in_hand_is_read_ahead(scene: Scene, engine: Gate) -> None:
+    scene.publish_model("next", {**FILES, "more.safetensors": b"more"})
+    engine.opened.clear()
+    scene.send(prompt="gate")
+    wait_until(lambda: len(engine.generations) == 1, "the gate is begun")
+    scene.send(prompt="b", model="next")
+    wait_until(lambda: "next" in engine.warmed, "it is read while the other is drawn")
+    assert "next" not in engine.loads
+    engine.opened.set()
+    scene.wait_for_results(2)
+    assert engine.loads == [MODEL, "next"]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from cdk_stable_diffusion.runtime_image.agent.engine import (
 )
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.agent.leases import Leases
+from cdk_stable_diffusion.runtime_image.agent.progress import Progress
 from cdk_stable_diffusion.runtime_image.agent.retry import Backoff
 from cdk_stable_diffusion.runtime_image.agent.returns import Returns
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
@@ -345,11 +347,12 @@ def watched(
     """A watch with what it looks at, and when it stopped the engine."""
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(watch, "_TICK_SECONDS", 0.01)
-    queue = TaskQueue(None, queue_url="", dead_letter_queue_url="", lease_seconds=60)
+    queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, stops = FakeOutputs(), Leases(queue, lease_seconds=60), list[float]()
     watching = Watch(
         outputs=outputs,  # type: ignore[arg-type]
         leases=leases,
+        progress=Progress(),
         stop_engine=lambda: stops.append(time.monotonic()),
         runtime_name="shapes-runtime",
     )
@@ -359,6 +362,36 @@ def watched(
 
 
 Watched = tuple[Watch, FakeOutputs, Leases, list[float]]
+
+
+def test_a_task_that_waits_for_the_gpu_is_looked_for_before_its_turn_and_not_sooner(
+    scene: Scene, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching, outputs, leases, stops = watched
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(watch, "_BEFORE_ITS_TURN_SECONDS", 0.3)
+    watching._progress = SimpleNamespace(remaining=lambda: 0.6)  # type: ignore[assignment]
+    work = work_in_hand(scene, leases)
+    outputs.cancelled.add(work.task.task_id)
+    began = time.monotonic()
+    watching.begin(work)
+    assert not watching.is_cancelled(work)
+    wait_until(lambda: work.cancelled, "the wish is heard")
+    assert time.monotonic() - began >= 0.29
+    assert stops == []
+
+
+def test_a_task_whose_turn_comes_unexpectedly_is_looked_for_at_once(
+    scene: Scene, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching, outputs, leases, stops = watched
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 60.0)
+    watching._progress = SimpleNamespace(remaining=lambda: 50.0)  # type: ignore[assignment]
+    work = work_in_hand(scene, leases)
+    outputs.cancelled.add(work.task.task_id)
+    watching.begin(work)
+    with watching.running(work):
+        wait_until(lambda: bool(stops), "the engine is told")
 
 
 def test_the_engine_is_never_stopped_in_another_task(scene: Scene, watched: Watched) -> None:
@@ -401,9 +434,6 @@ def test_a_task_that_is_in_hand_no_more_is_not_watched(scene: Scene, watched: Wa
     assert not work.cancelled
 
 
-# What is noted of messages that were given back
-
-
 def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene) -> None:
     arrived = threading.Event()
 
@@ -422,11 +452,12 @@ def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene)
         watching.begin(work[0])
         arrived.set()
 
-    queue = TaskQueue(None, queue_url="", dead_letter_queue_url="", lease_seconds=60)
+    queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, work = FakeOutputs(), Late(queue, lease_seconds=60), list[Work]()
     watching = Watch(
         outputs=outputs,  # type: ignore[arg-type]
         leases=leases,
+        progress=Progress(),
         stop_engine=lambda: None,
         runtime_name="shapes-runtime",
     )
@@ -437,10 +468,13 @@ def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene)
     watching.stop()
 
 
+# What is noted of messages that were given back
+
+
 def test_what_was_noted_of_a_message_goes_with_it(scene: Scene) -> None:
     queue = TaskQueue(
         scene.sqs,
-        queue_url=scene.queue,
+        queue_urls=(scene.queue,),
         dead_letter_queue_url=scene.dead_letters,
         lease_seconds=20,
     )

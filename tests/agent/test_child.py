@@ -96,15 +96,6 @@ def test_a_child_that_died_holds_nothing(engine: ChildEngine) -> None:
     engine.warm(MODEL)
 
 
-def test_quick_steps_are_told_now_and_then(engine: ChildEngine) -> None:
-    steps: list[int] = []
-    engine.generate(_draw("sleep 1"), timeout=5, on_step=lambda step, _: steps.append(step))
-    assert steps == sorted(set(steps))
-    assert (steps[0], steps[-1]) == (1, 20)
-    # Each takes 50 ms.
-    assert 4 <= len(steps) <= 12
-
-
 def test_it_draws_for_several_tasks(engine: ChildEngine) -> None:
     drawings = engine.generate_together([_draw("x", seeds=(4, 5)), _draw("y")], timeout=5)
     assert [[each.seed for each in drawing.pictures] for drawing in drawings] == [[4, 5], [0]]

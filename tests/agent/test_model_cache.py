@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ class FakeSource:
         self.reads: Counter[str] = Counter()
         self.spoil: dict[str, list[bytes]] = {}
         self.before_read: Callable[[], None] = lambda: None
+        self.now = 0.0
 
     def add(self, name: str, size: int = 100) -> None:
         self.models[name] = {"model_index.json": b"{}", f"{name}.safetensors": b"x" * (size - 2)}
@@ -32,13 +35,13 @@ class FakeSource:
     def manifest(self, model: str) -> ModelManifest:
         return make_manifest(model, self.models[model])
 
-    def read(self, model: str, file: ModelFile) -> Iterator[bytes]:
+    def read_range(self, model: str, file: ModelFile, start: int, end: int) -> Iterator[bytes]:
         self.before_read()
         self.reads[f"{model}/{file.path}"] += 1
         spoiled = self.spoil.get(file.path)
         data = spoiled.pop(0) if spoiled else self.models[model][file.path]
-        yield data[:10]
-        yield data[10:]
+        yield data[start : min(start + 10, end)]
+        yield data[start + 10 : end]
 
 
 @pytest.fixture
@@ -50,7 +53,12 @@ def source() -> FakeSource:
 
 
 def _cache(source: FakeSource, directory: Path, max_bytes: int = 250) -> ModelCache:
-    return ModelCache(source, directory=directory, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return ModelCache(
+        source,  # type: ignore[arg-type]
+        directory=directory,
+        max_bytes=max_bytes,
+        clock=lambda: source.now,
+    )
 
 
 def test_a_model_is_downloaded_once_for_all_agents(source: FakeSource, tmp_path: Path) -> None:
@@ -73,7 +81,7 @@ def test_a_model_is_downloaded_once_for_all_agents(source: FakeSource, tmp_path:
         model.close()
 
 
-@pytest.mark.parametrize("spoiled", [b"x" * 97, b"x" * 99, b"y" * 98, b""])
+@pytest.mark.parametrize("spoiled", [b"x" * 97, b"x" * 97 + b"y", b"y" * 98, b""])
 def test_a_wrong_file_is_fetched_once_more(
     source: FakeSource, tmp_path: Path, spoiled: bytes
 ) -> None:
@@ -114,11 +122,97 @@ def test_the_model_used_longest_ago_goes_first(source: FakeSource, tmp_path: Pat
     for moment, name in enumerate(("a", "b", "a")):
         model = cache.open(name)
         paths[name] = model.directory.path
-        os.utime(model.directory.path / ".complete", (moment, moment))
+        os.utime(model.directory.path / ".use", (moment, moment))
         model.close()
     cache.open("c").close()
     assert paths["a"].exists()
     assert not paths["b"].exists()
+
+
+def _open_slowly(source: FakeSource, cache: ModelCache, name: str, seconds: float) -> Path:
+    def pass_time() -> None:
+        source.now += seconds / 2
+
+    # Each model has two files.
+    source.before_read = pass_time
+    with closing(cache.open(name)) as model:
+        return model.directory.path
+
+
+def test_a_model_that_is_slow_to_bring_stays_until_it_is_stale(
+    source: FakeSource, tmp_path: Path
+) -> None:
+    cache = _cache(source, tmp_path)
+    slow = _open_slowly(source, cache, "a", 8.0)
+    brought = 0
+    while slow.exists() and brought < 20:
+        source.add(name := f"other-{brought}")
+        _open_slowly(source, cache, name, 1.0)
+        brought += 1
+    # The first fits beside it; after eight that went, one a second, it is worth no more than they.
+    assert brought == 1 + 8
+
+
+def test_times_that_differ_by_chance_do_not_matter(source: FakeSource, tmp_path: Path) -> None:
+    cache = _cache(source, tmp_path)
+    older = _open_slowly(source, cache, "a", 1.1)
+    newer = _open_slowly(source, cache, "b", 0.9)
+    _open_slowly(source, cache, "c", 1.0)
+    assert (older.exists(), newer.exists()) == (False, True)
+
+
+def test_all_agents_on_a_machine_go_by_the_same_costs(source: FakeSource, tmp_path: Path) -> None:
+    slow = _open_slowly(source, _cache(source, tmp_path), "a", 8.0)
+    fast = _open_slowly(source, _cache(source, tmp_path), "b", 1.0)
+    _cache(source, tmp_path).open("c").close()
+    assert (slow.exists(), fast.exists()) == (True, False)
+
+
+def test_a_model_of_which_no_cost_was_noted_can_be_used_and_goes_first(
+    source: FakeSource, tmp_path: Path
+) -> None:
+    cache = _cache(source, tmp_path)
+    before = _open_slowly(source, cache, "a", 8.0)
+    marker = json.loads((before / ".complete").read_text())
+    del marker["seconds"]
+    (before / ".complete").write_text(json.dumps(marker))
+    (before / ".use").unlink()
+    cache.open("a").close()
+    _open_slowly(source, cache, "b", 1.0)
+    cache.open("c").close()
+    assert not before.exists()
+
+
+def test_whoever_opens_a_model_learns_where_it_was(source: FakeSource, tmp_path: Path) -> None:
+    cache = _cache(source, tmp_path)
+
+    def tier(name: str) -> str:
+        with closing(cache.open(name)) as model:
+            return model.tier
+
+    assert [tier("a"), tier("a")] == ["s3", "disk"]
+    cache.fetch_ahead("b").close()
+    cache.fetch_ahead("b").close()
+    assert source.reads["b/b.safetensors"] == 1
+    assert [tier("b"), tier("b")] == ["s3", "disk"]
+
+
+def test_fetching_ahead_waits_for_nobody(source: FakeSource, tmp_path: Path) -> None:
+    is_reading, may_go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        is_reading.set()
+        may_go_on.wait(10)
+
+    source.before_read = hang
+    other = threading.Thread(target=lambda: _cache(source, tmp_path).open("a").close())
+    other.start()
+    is_reading.wait(10)
+    with pytest.raises(TaskFailure, match="its lock could not be had") as caught:
+        _cache(source, tmp_path).fetch_ahead("a")
+    assert caught.value.transient
+    may_go_on.set()
+    other.join()
 
 
 def test_a_model_in_use_stays(source: FakeSource, tmp_path: Path) -> None:

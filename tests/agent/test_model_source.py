@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
-import random
 from typing import Any
 
 import pytest
+from botocore.exceptions import ResponseStreamingError
 
+from cdk_stable_diffusion.contract import ModelFile
 from cdk_stable_diffusion.contract.keys import model_manifest_key, model_prefix
-from cdk_stable_diffusion.runtime_image.agent import model_source
 from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
-from cdk_stable_diffusion.runtime_image.agent.model_cache import ModelCache
 from cdk_stable_diffusion.runtime_image.agent.model_source import ModelSource
 from tests.agent.scene import Scene, make_manifest
 
@@ -33,33 +33,10 @@ def test_a_manifest_and_its_files_are_read(scene: Scene, source: ModelSource) ->
     manifest = source.manifest("shapes")
     assert manifest == make_manifest()
     weights = manifest.files[1]
-    assert b"".join(source.read("shapes", weights)) == b"weights" * 1000
-
-
-@pytest.mark.parametrize("size", [0, 1, 1000, 1001, 20_500])
-def test_a_file_is_read_whole_and_in_order(
-    scene: Scene, source: ModelSource, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(model_source, "_RANGE_BYTES", 1000)
-    data = random.Random(size).randbytes(size)
-    scene.publish_model("large", {"model_index.json": b"{}", "x.safetensors": data})
-    file = source.manifest("large").files[1]
-    assert b"".join(source.read("large", file)) == data
-
-
-def test_a_file_that_is_too_short_or_too_long_is_not_taken_for_whole(
-    scene: Scene, source: ModelSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_source, "_RANGE_BYTES", 1000)
-    scene.publish_model("cut", {"model_index.json": b"{}", "x.safetensors": b"x" * 5000})
-    key = model_prefix("cut") + "x.safetensors"
-    cache = ModelCache(source, directory=scene.directory / "cache", max_bytes=10_000)
-    for wrong in (b"x" * 1500, b"x" * 4999, b""):
-        scene.s3.put_object(Bucket=scene.model_bucket, Key=key, Body=wrong)
-        with pytest.raises(TaskFailure, match=rf"x\.safetensors has {len(wrong)} bytes"):
-            cache.open("cut")
-    scene.s3.put_object(Bucket=scene.model_bucket, Key=key, Body=b"x" * 5000)
-    cache.open("cut").close()
+    assert b"".join(source.read_range("shapes", weights, 0, 7000)) == b"weights" * 1000
+    assert b"".join(source.read_range("shapes", weights, 7, 10)) == b"wei"
+    assert b"".join(source.read_range("shapes", weights, 6990, 8000)) == b"ghtsweights"[-10:]
+    assert not list(source.read_range("shapes", weights, 7000, 8000))
 
 
 def test_a_manifest_is_read_once_for_many_tasks(scene: Scene, source: ModelSource) -> None:
@@ -112,5 +89,48 @@ def test_a_file_that_is_not_there_is_named(scene: Scene, source: ModelSource) ->
     with pytest.raises(
         TaskFailure, match=r"unet/weights\.safetensors is in the manifest"
     ) as caught:
-        list(source.read("shapes", manifest.files[1]))
+        list(source.read_range("shapes", manifest.files[1], 0, 7000))
     assert caught.value.code == "model-invalid"
+
+
+class _Breaking:
+    """An S3 client whose connections break after so many bytes each."""
+
+    def __init__(self, data: bytes, *pieces: int) -> None:
+        self._data = data
+        self._pieces = list(pieces)
+        self.ranges: list[str] = []
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str) -> dict[str, Any]:
+        self.ranges.append(Range)
+        start, end = map(int, Range.removeprefix("bytes=").split("-"))
+        return {"Body": _Body(self._data[start : end + 1], self._pieces.pop(0))}
+
+
+class _Body:
+    def __init__(self, data: bytes, size: int) -> None:
+        self._stream = io.BytesIO(data[:size])
+        self._is_cut = size < len(data)
+
+    def read(self, size: int) -> bytes:
+        piece = self._stream.read(size)
+        if not piece and self._is_cut:
+            raise ResponseStreamingError(error="broken")
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_connection_that_breaks_is_made_again_and_goes_on_where_it_was() -> None:
+    s3 = _Breaking(b"0123456789", 3, 5, 10)
+    file = ModelFile("x", 10, "")
+    assert b"".join(ModelSource(s3, "models").read_range("m", file, 0, 10)) == b"0123456789"
+    assert s3.ranges == ["bytes=0-9", "bytes=3-9", "bytes=8-9"]
+
+
+def test_a_connection_that_brings_nothing_is_not_made_again() -> None:
+    s3 = _Breaking(b"0123456789", 3, 0)
+    with pytest.raises(ResponseStreamingError):
+        list(ModelSource(s3, "models").read_range("m", ModelFile("x", 10, ""), 0, 10))
+    assert s3.ranges == ["bytes=0-9", "bytes=3-9"]

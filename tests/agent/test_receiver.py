@@ -31,7 +31,7 @@ class _Parts:
         self.shutdown = Shutdown()
         queue = TaskQueue(
             clients.sqs,
-            queue_url=scene.queue,
+            queue_urls=(scene.queue,),
             dead_letter_queue_url=scene.dead_letters,
             lease_seconds=20,
         )

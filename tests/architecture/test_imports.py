@@ -17,7 +17,7 @@ CONSTRUCTS = ("api", "runtime", "cluster", "observability", "_acknowledge", "_va
 PLUGIN = PACKAGE / "validation/plugin.py"
 
 # What agent and engine, two processes, speak with each other.
-SHARED = ("runtime_image/frames", "runtime_image/structured_log")
+SHARED = tuple(f"runtime_image/{name}" for name in ("frames", "structured_log", "told_steps"))
 
 # Every part of the package: what of ours it may import, besides itself.
 ALLOWED = {

@@ -47,7 +47,7 @@ def test_keda_looks_as_often_as_the_library_says() -> None:
     from cdk_stable_diffusion.runtime.workload import Workload
 
     scaled_object = Workload(name="sdxl", namespace="here").scaled_object(
-        scaling=Scaling(), queue_url="https://sqs.example/queue", region="eu-west-1"
+        scaling=Scaling(), queue_urls=["https://sqs.example/queue"], region="eu-west-1"
     )
     for mode in MODES:
         assert mode.figures[POLL].most == scaled_object["spec"]["pollingInterval"]

@@ -99,7 +99,7 @@ def _runtimes(table: RouteTable) -> set[str]:
 
 def _takers(table: RouteTable, runtime: str, lane: int | None) -> list[tuple[str, int]]:
     """Return the queues to which SNS would deliver a task: runtime and lane of each."""
-    attributes = {"runtime": runtime, **({} if lane is None else {"lane": lane})}
+    attributes: dict[str, Any] = {"runtime": runtime, **({} if lane is None else {"lane": lane})}
     return [
         (each, number)
         for each in sorted(_runtimes(table))

@@ -28,6 +28,7 @@ def suit(diffusion: Diffusion, scheduler: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch: Undoes it.
     """
     if scheduler in WITHOUT_ZERO_SNR:
-        own = diffusion._own_scheduler
+        model = diffusion._model()
+        own = model.own_scheduler
         plain = type(own).from_config(own.config, rescale_betas_zero_snr=False)
-        monkeypatch.setattr(diffusion, "_own_scheduler", plain)
+        monkeypatch.setattr(model, "own_scheduler", plain)

@@ -102,7 +102,7 @@ def test_the_same_adapter_draws_the_same_whatever_was_used_between(
 
 
 def diffusion_directory(diffusion: Diffusion) -> Path:
-    return Path(diffusion._pipeline.config._name_or_path)
+    return Path(diffusion._model().pipeline.config._name_or_path)
 
 
 def test_two_adapters_add_up_in_any_order(
@@ -225,8 +225,7 @@ def test_those_used_longest_ago_make_room(
     base = _pixels(diffusion)
     one, two, three = (assets[name] for name in ("picture", "text", "layer"))
     pictures = {each.digest: _pixels(diffusion, each) for each in (one, two)}
-    assert diffusion._additions is not None
-    held = diffusion._additions.adapters
+    held = diffusion._model().additions.adapters
     assert held.loaded == (one.digest, two.digest)
     _pixels(diffusion, one)
     _pixels(diffusion, three)
@@ -249,7 +248,7 @@ def test_a_lora_for_xl_reaches_both_text_encoders(xl: Diffusion, tmp_path: Path)
     )
     assert _pixels(xl, first, second) != base
     for encoder, asset in (("text_encoder", first), ("text_encoder_2", second)):
-        parts = getattr(xl._pipeline, encoder).named_modules()
+        parts = getattr(xl._model().pipeline, encoder).named_modules()
         names = {name for name, _ in parts if name.endswith(f"lora_A.adapter_{asset.digest}")}
         assert len(names) == 4
     assert _pixels(xl) == base

@@ -112,7 +112,7 @@ def test_a_scheduler_that_cannot_begin_with_pure_noise_is_refused(
 
 
 def test_what_a_name_does_not_say_is_off(diffusion: Diffusion) -> None:
-    karras = make_scheduler(diffusion._own_scheduler, "unipc_karras")
+    karras = make_scheduler(diffusion._model().own_scheduler, "unipc_karras")
     assert karras.config["use_karras_sigmas"]
     assert not make_scheduler(karras, "euler").config["use_karras_sigmas"]
     assert make_scheduler(karras, "dpmpp_2m_exponential").config["use_exponential_sigmas"]
@@ -131,7 +131,7 @@ def test_the_layer_that_is_read_counts(diffusion: Diffusion) -> None:
 
 @pytest.mark.parametrize("scheduler", [None, "euler", "dpmpp_2m_karras", "unipc"])
 def test_the_models_noise_schedule_is_kept(diffusion: Diffusion, scheduler: str | None) -> None:
-    own = diffusion._own_scheduler
+    own = diffusion._model().own_scheduler
     made = make_scheduler(own, scheduler)
     assert made is not own
     for setting in ("prediction_type", "rescale_betas_zero_snr", "timestep_spacing", "beta_end"):

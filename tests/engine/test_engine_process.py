@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,9 @@ from cdk_stable_diffusion.runtime_image.agent.failure import TaskFailure
 from cdk_stable_diffusion.runtime_image.engine import server
 from cdk_stable_diffusion.runtime_image.engine.failure import BrokenDevice
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+from tests.agent.scene import wait_until
 
+TINY_SHAPES = Path(__file__).parents[2] / "src/cdk_stable_diffusion/local/models/tiny-shapes"
 _START_SECONDS = 60.0
 
 
@@ -34,7 +37,9 @@ _START_SECONDS = 60.0
 def engine() -> Iterator[ChildEngine]:
     """Start one engine for all tests here; they leave it running."""
     engine = ChildEngine()
-    engine.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SD_MEMORY_CACHE_BYTES", str(1 << 30))
+        engine.start()
     yield engine
     engine.close()
 
@@ -55,6 +60,35 @@ def test_it_draws_and_says_with_what(engine: ChildEngine, random_model: Path) ->
     assert [len(picture.pixels) for picture in drawing.rasters] == [64 * 64 * 3] * 2
     assert drawing.parameters.steps == 3
     assert set(drawing.software) == {"diffusers", "torch", "transformers"}
+
+
+def test_it_keeps_models_and_tells_where(engine: ChildEngine, random_model: Path) -> None:
+    _ready(engine, random_model)
+    assert engine.health().held["1"] == "gpu"
+    before = engine.generate(_draw(1), timeout=60).rasters
+    shapes = ModelDirectory(name="shapes", digest="shapes", path=TINY_SHAPES)
+    assert engine.load(shapes, timeout=60) == "disk"
+    assert engine.health().held == {"1": "memory", "shapes": "gpu"}
+    again = ModelDirectory(name="random", digest="1", path=random_model)
+    assert engine.load(again, timeout=60) == "memory"
+    assert engine.generate(_draw(1), timeout=60).rasters == before
+
+
+@pytest.mark.slow
+def test_it_reads_a_model_while_it_draws(
+    engine: ChildEngine, random_model: Path, tmp_path: Path
+) -> None:
+    """Slow: the process that reads must import the libraries, too."""
+    _ready(engine, random_model)
+    expected = engine.generate(_draw(1), timeout=60).rasters
+    copy = Path(shutil.copytree(random_model, tmp_path / "copy"))
+    model = ModelDirectory(name="copy", digest="copy", path=copy)
+    drawing = engine.generate(_draw(1), timeout=60, on_step=lambda *_: engine.warm(model))
+    assert drawing.rasters == expected
+    wait_until(lambda: "copy" in engine.health().held, "it is read", seconds=_START_SECONDS)
+    shutil.rmtree(copy)
+    assert engine.load(model, timeout=60) == "memory"
+    assert engine.generate(_draw(1), timeout=60).rasters == expected
 
 
 def test_it_draws_for_several_tasks_in_one_pass(engine: ChildEngine, random_model: Path) -> None:
@@ -222,7 +256,7 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
         device = "cuda"
         most_pictures: int | None = None
 
-        def load(self, directory: Path) -> None:
+        def load(self, directory: Path, digest: str) -> str:
             raise BrokenDevice("generation-failed", "CUDA error", transient=True)
 
         def draw(self, order: object, on_step: object, cancelled: object) -> None:
@@ -230,17 +264,51 @@ def test_a_broken_device_ends_it_and_the_agent_is_told(monkeypatch: pytest.Monke
 
         draw_together = draw
 
+        def warm(self, directory: Path, digest: str) -> None:
+            raise AssertionError("is never told")
+
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
     commands, answers = os.pipe(), os.pipe()
     reader, writer = FrameReader(commands[0]), FrameWriter(answers[1])
-    server.Server(reader, writer)._do({"command": "load", "id": 1, "directory": "/"}, Broken())
+    header = {"command": "load", "id": 1, "directory": "/", "digest": "1"}
+    server.Server(reader, writer)._do(header, Broken())
     answer = FrameReader(answers[0]).read()
     assert answer is not None
     assert (answer.header["event"], answer.header["broken"]) == ("failed", True)
     assert statuses == [70]
     for descriptor in (*commands, *answers):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(("state", "is_read"), [("idle", False), ("generating", True)])
+def test_it_reads_ahead_only_while_it_has_something_to_do(state: str, is_read: bool) -> None:
+    warmed: list[tuple[Path, str]] = []
+
+    class Recording:
+        device = "cpu"
+        most_pictures: int | None = None
+
+        def load(self, directory: Path, digest: str) -> str:
+            raise AssertionError("is never asked")
+
+        def draw(self, order: object, on_step: object, cancelled: object) -> None:
+            raise AssertionError("is never asked")
+
+        draw_together = draw
+
+        def warm(self, directory: Path, digest: str) -> None:
+            warmed.append((directory, digest))
+
+    with open(os.devnull, "rb") as commands, open(os.devnull, "wb") as answers:
+        reader, writer = FrameReader(commands.fileno()), FrameWriter(answers.fileno())
+        served = server.Server(reader, writer)
+        command = {"command": "warm", "directory": "/m", "digest": "d"}
+        # Before its imports are done, too, nothing is.
+        served._warm(command)
+        served._diffusion, served._state = Recording(), state
+        served._warm(command)
+    assert warmed == ([(Path("/m"), "d")] if is_read else [])
 
 
 def test_one_that_is_ready_ends_with_its_pipe(engine: ChildEngine) -> None:

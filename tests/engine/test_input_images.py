@@ -151,18 +151,18 @@ def test_nothing_stays_behind_for_the_next_task(tiny: Diffusion) -> None:
     assert before.pixels == after.pixels
 
 
-def test_the_weights_are_there_once() -> None:
+def test_the_weights_are_there_once(random_model: Path) -> None:
     diffusion = Diffusion()
     diffusion.load(TINY_SHAPES)
-    loaded = diffusion._pipeline
+    loaded = diffusion._model().pipeline
     for order in (FROM_IMAGE, INPAINT):
         _draw(diffusion, order, steps=2)
-        other = diffusion._others[order.task_type]
+        other = diffusion._model().others[order.task_type]
         for part in ("unet", "vae", "text_encoder"):
             assert getattr(other, part) is getattr(loaded, part)
-    diffusion.load(TINY_SHAPES)
+    diffusion.load(random_model)
     # Otherwise the model of before would stay in memory beside the new one.
-    assert diffusion._others == {}
+    assert diffusion._model().others == {}
 
 
 @pytest.mark.parametrize("scheduler", STEPPERS)
@@ -261,7 +261,7 @@ def test_a_model_of_the_xl_kind_begins_with_a_picture(xl: Diffusion) -> None:
         order = replace(order, prompt="a red circle", steps=3)
         (first,), (again,) = (_draw(xl, order, seeds=(3,)) for _ in range(2))
         assert first.pixels == again.pixels
-        assert xl._others[order.task_type].unet is xl._pipeline.unet
+        assert xl._model().others[order.task_type].unet is xl._model().pipeline.unet
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -474,7 +474,10 @@ def test_files_come_to_the_engine_behind_the_command() -> None:
         device = "cpu"
         most_pictures: int | None = None
 
-        def load(self, directory: Path) -> None:
+        def load(self, directory: Path, digest: str) -> str:
+            raise AssertionError("is never asked")
+
+        def warm(self, directory: Path, digest: str) -> None:
             raise AssertionError("is never asked")
 
         def draw(self, order: Order, *_: object) -> tuple[list[Picture], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from PIL import Image
 
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
+from cdk_stable_diffusion.runtime_image.engine.loading import load_pipeline
+from cdk_stable_diffusion.runtime_image.engine.reading_ahead import written
+from cdk_stable_diffusion.runtime_image.engine.warmer import Wanted, read_from
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers",
@@ -100,6 +104,26 @@ def test_each_kind_draws_and_a_picture_depends_on_its_seed_alone(models: Models,
     assert max(abs(a - b) for a, b in zip(alone.pixels, second.pixels, strict=True)) <= 1
     assert first.pixels != second.pixels
     assert steps == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "x2", "x4"])
+def test_each_kind_comes_from_another_process_as_it_is(models: Models, kind: str) -> None:
+    order = replace(UPSCALE, scale=int(kind[1])) if kind in ("x2", "x4") else ORDER
+    expected, _ = _draw(models(kind), order)
+    directory = Path(models(kind)._model().pipeline.config._name_or_path)
+    other = Diffusion(memory_cache_bytes=1 << 30)
+    memory = written(load_pipeline(directory, in_half=False))
+    number = os.fstat(memory).st_ino
+    try:
+        other._put(Wanted(directory, "digest"), read_from(memory), 1.0)
+    finally:
+        os.close(memory)
+    assert other.load(directory, "digest") == "memory"
+    assert _draw(other, order)[0] == expected
+    # Where all weights have moved on, that memory is free again.
+    assert f" {number} " in Path("/proc/self/maps").read_text()
+    other._model().drop()
+    assert f" {number} " not in Path("/proc/self/maps").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)

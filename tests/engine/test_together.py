@@ -114,7 +114,7 @@ def test_so_it_is_with_any_words_and_seeds(
 
 def test_a_model_that_knows_no_empty_negative_prompt_has_two_passes(xl: Diffusion) -> None:
     """An XL model takes none for no condition at all, which an empty one is not."""
-    assert xl._pipeline.config.force_zeros_for_empty_prompt
+    assert xl._model().pipeline.config.force_zeros_for_empty_prompt
     steps: list[tuple[int, int]] = []
     orders = [MIXED[0], MIXED[1], replace(MIXED[0], seeds=(5,))]
     xl.draw_together(orders, lambda *step: steps.append(step), lambda: False)
@@ -188,10 +188,22 @@ def test_as_many_pictures_fit_as_denoising_has_memory_for(
         assert memory.most_pictures(pictures) == most
 
 
+def test_what_other_models_have_is_free_for_a_pass() -> None:
+    device = FakeDevice()
+    memory = PassMemory(device)
+    memory.begin(spare=2_500)
+    device.most += 500
+    memory.step()
+    assert memory.most_pictures(1) == 14
+    device.most += 1_000
+    assert memory.taken() == 1_500
+
+
 def test_memory_that_is_not_measured_limits_nothing(tiny: Diffusion) -> None:
     memory = PassMemory(None)
     memory.begin()
     memory.step()
     assert memory.most_pictures(1) is None
+    assert memory.taken() == 0
     tiny.draw(ORDER, lambda *_: None, lambda: False)
     assert tiny.most_pictures is None

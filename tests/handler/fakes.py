@@ -29,10 +29,12 @@ class FakePublisher:
 
     error: Exception | None = None
     messages: list[TaskMessage] = field(default_factory=list)
+    lanes: list[int | None] = field(default_factory=list)
 
-    def publish(self, message: TaskMessage) -> None:
+    def publish(self, message: TaskMessage, lane: int | None) -> None:
         if self.error is not None:
             raise self.error
+        self.lanes.append(lane)
         # As SNS gets it: a message that cannot be written is no message.
         self.messages.append(TaskMessage.from_json(message.to_json()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -56,9 +57,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def subscribed_queue(topic_arn: str, filter_policy: dict[str, Any]) -> str:
+def subscribed_queue(topic_arn: str, filter_policy: dict[str, Any], name: str = "tasks") -> str:
     sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="tasks")["QueueUrl"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
@@ -73,10 +74,10 @@ def subscribed_queue(topic_arn: str, filter_policy: dict[str, Any]) -> str:
 
 def test_a_message_arrives_through_its_filter(aws: None) -> None:
     topic_arn = boto3.client("sns").create_topic(Name="requests")["TopicArn"]
-    url = subscribed_queue(topic_arn, ROUTES.filter_policy("tiny"))
+    url = subscribed_queue(topic_arn, ROUTES.filter_policies("tiny")[0])
     publisher = SnsPublisher(boto3.client("sns", config=SNS_CONFIG), topic_arn)
     sent = message(context={"größe": "\uffff \ufffe 🎨"}, negative_prompt="\x01\x7f")
-    publisher.publish(sent)
+    publisher.publish(sent, None)
 
     (received,) = boto3.client("sqs").receive_message(QueueUrl=url, MessageAttributeNames=["All"])[
         "Messages"
@@ -85,6 +86,31 @@ def test_a_message_arrives_through_its_filter(aws: None) -> None:
     assert {
         name: value["StringValue"] for name, value in received["MessageAttributes"].items()
     } == sent.attributes()
+
+
+def test_a_message_arrives_in_its_lane(aws: None) -> None:
+    topic_arn = boto3.client("sns").create_topic(Name="requests")["TopicArn"]
+    policies = RouteTable(dynamic="any", lanes=3).filter_policies("any")
+    urls = [
+        subscribed_queue(topic_arn, policy, name=f"lane-{lane}")
+        for lane, policy in enumerate(policies)
+    ]
+    publisher = SnsPublisher(boto3.client("sns", config=SNS_CONFIG), topic_arn)
+    # The third is of an API that knows of more lanes, the last of one that knows of none.
+    for lane in (0, 2, 7, None):
+        publisher.publish(replace(message(), runtime="any"), lane)
+    assert [sorted(map(lane_of, received(url))) for url in urls] == [["-", "0", "7"], [], ["2"]]
+
+
+def received(url: str) -> list[dict[str, Any]]:
+    answer: Any = boto3.client("sqs").receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+    )
+    return list(answer.get("Messages", ()))
+
+
+def lane_of(message: dict[str, Any]) -> str:
+    return str(message["MessageAttributes"].get("lane", {"StringValue": "-"})["StringValue"])
 
 
 def test_models_are_found_by_their_manifest(aws: None) -> None:
@@ -119,7 +145,7 @@ def test_a_missing_topic_is_a_failure(aws: None) -> None:
         boto3.client("sns", config=SNS_CONFIG), "arn:aws:sns:us-east-1:123456789012:gone"
     )
     with pytest.raises(PublishFailed, match="NotFound"):
-        publisher.publish(message())
+        publisher.publish(message(), None)
 
 
 def client_error(code: str, text: str = "") -> ClientError:
@@ -145,7 +171,7 @@ def test_whatever_sns_says_is_told_apart(error: Exception, expected: type[Except
             raise error
 
     with pytest.raises(expected):
-        SnsPublisher(Sns(), "arn").publish(message())
+        SnsPublisher(Sns(), "arn").publish(message(), None)
 
 
 def longest_seconds(config: Any) -> float:
@@ -163,7 +189,7 @@ def test_timeouts_stay_within_the_functions_time() -> None:
 
 def test_the_whole_function(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     topic_arn = boto3.client("sns").create_topic(Name="requests")["TopicArn"]
-    url = subscribed_queue(topic_arn, ROUTES.filter_policy("any"))
+    url = subscribed_queue(topic_arn, ROUTES.filter_policies("any")[0])
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="models-bucket")
     s3.put_object(Bucket="models-bucket", Key="models/dreamy/model.json", Body=b"{}")

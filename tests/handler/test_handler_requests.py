@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
 from cdk_stable_diffusion.contract import schemas
+from cdk_stable_diffusion.contract.lanes import lane_of, lanes_of
 from cdk_stable_diffusion.contract.limits import MAX_REQUEST_BYTES
 from cdk_stable_diffusion.contract.task import TASK_FIELDS
 from cdk_stable_diffusion.handler.submit import MessageTooLarge, PublishFailed
-from tests.handler.fakes import CALLER, Service, served
+from tests.handler.fakes import CALLER, ROUTES, Service, served
 
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 GOOD = {"model": "tiny-shapes", "prompt": "a large red circle on a blue background"}
@@ -66,6 +68,26 @@ def test_each_task_type_is_published_with_its_attribute(service: Service) -> Non
         message = service.publisher.messages[-1]
         assert message.attributes()["task_type"] == task_type
         assert message.request.image == picture["image"]
+
+
+def test_tasks_of_a_runtime_with_several_lanes_go_to_the_lane_of_their_model(
+    service: Service,
+) -> None:
+    service.catalogue.models = ("dreamy-v2", "m")
+    service.routes = replace(ROUTES, lanes=8, spread={"m": 4})
+    for number in range(40):
+        for model in ("dreamy-v2", "m"):
+            assert service.send({**GOOD, "model": model, "seed": number})[0] == 202
+    assert service.send(GOOD)[0] == 202
+    lanes: dict[str, set[int | None]] = {}
+    for message, lane in zip(service.publisher.messages, service.publisher.lanes, strict=True):
+        lanes.setdefault(message.request.model, set()).add(lane)
+    assert lanes == {
+        "dreamy-v2": {lane_of("dreamy-v2", 8)},
+        "m": set(lanes_of("m", 8, 4)),
+        # Of a static runtime, which has one queue.
+        "tiny-shapes": {None},
+    }
 
 
 def test_a_prompt_that_looks_like_a_reference_is_a_prompt(service: Service) -> None:

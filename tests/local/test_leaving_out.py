@@ -162,7 +162,7 @@ def test_what_the_service_is_made_of_is_never_left_out() -> None:
         "AWS::SQS::Queue",
         "AWS::S3::Bucket",
         "AWS::IAM::Role",
-        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
     ):
         assert not is_left_out(each)
 

@@ -64,7 +64,25 @@ def test_the_agents_container_says_what_its_runtime_is() -> None:
     others = [[{"kind": "Namespace", "metadata": {}}], [{"kind": "Deployment", "metadata": {}}]]
     (runtime,) = find_runtimes([*others, [deployment(SETTINGS.to_environment())]])
     assert runtime.settings == SETTINGS
-    assert runtime.to_dict() == {"name": "tiny", "class": "static", "models": ["tiny-shapes"]}
+    assert runtime.to_dict() == {
+        "name": "tiny",
+        "class": "static",
+        "models": ["tiny-shapes"],
+        "lanes": 1,
+    }
+
+
+def test_the_agents_container_says_how_many_lanes_its_runtime_has() -> None:
+    settings = replace(
+        SETTINGS,
+        runtime_class="dynamic",
+        models=(),
+        lane_queue_urls=(SETTINGS.queue_url, "http://127.0.0.1/q1", "http://127.0.0.1/q2"),
+        members_service="stable-diffusion/members-tiny",
+    )
+    (runtime,) = find_runtimes([[deployment(settings.to_environment())]])
+    assert runtime.settings == settings
+    assert runtime.to_dict()["lanes"] == 3
 
 
 def test_an_app_without_a_runtime_is_told_so() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cdk_stable_diffusion.cluster import Compute, Priority
 from cdk_stable_diffusion.cluster.manifest import namespace
 from cdk_stable_diffusion.contract.names import is_runtime_name
-from cdk_stable_diffusion.runtime import Engine, GpuNodes, Scaling
+from cdk_stable_diffusion.runtime import Engine, GpuNodes, ModelCache, Scaling
 from cdk_stable_diffusion.runtime.disk import DiskUse
 from cdk_stable_diffusion.runtime.engine_container import EngineContainer
 from cdk_stable_diffusion.runtime.node_class import node_class
@@ -95,6 +95,7 @@ def test_nodes_are_valid(
         st.from_regex(r"SD_[A-Z_]{1,20}", fullmatch=True), st.text(max_size=50), max_size=5
     ),
     engine=ENGINES,
+    cache=st.builds(ModelCache, memory_gibibytes=st.integers(0, 1_024)),
 )
 def test_workload_is_valid(
     name: str,
@@ -104,6 +105,7 @@ def test_workload_is_valid(
     use: DiskUse,
     environment: dict[str, str],
     engine: Engine,
+    cache: ModelCache,
 ) -> None:
     workload = Workload(name=name, namespace="stable-diffusion")
     made: list[dict[str, Any]] = [
@@ -117,6 +119,7 @@ def test_workload_is_valid(
             priority=priority,
             grace_seconds=timing.pod_grace_seconds,
             use=use,
+            cache=cache,
             engine=(
                 None
                 if engine.image is None
@@ -125,7 +128,7 @@ def test_workload_is_valid(
         ),
         workload.scaled_object(
             scaling=scaling,
-            queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/queue",
+            queue_urls=["https://sqs.eu-west-1.amazonaws.com/123456789012/queue"],
             region="eu-west-1",
         ),
     ]

@@ -157,21 +157,24 @@ def test_a_scaler_goes_before_what_it_scales_and_reads(app: AppGraph) -> None:
     scalers = app.manifests("ScaledObject")
     assert scalers
     for node, scaler in scalers.items():
-        (trigger,) = scaler["spec"]["triggers"]
-        (queue,) = app.referred_by(node, "Manifest") & set(app.of_type("AWS::SQS::Queue"))
+        (authentication,) = {
+            trigger["authenticationRef"]["name"] for trigger in scaler["spec"]["triggers"]
+        }
+        queues = app.referred_by(node, "Manifest") & set(app.of_type("AWS::SQS::Queue"))
+        assert len(queues) == len(scaler["spec"]["triggers"])
         readers = {
             policy
             for policy in app.of_type(*POLICIES)
-            if queue in app.referred_by(policy, "PolicyDocument")
+            if queues <= app.referred_by(policy, "PolicyDocument")
             and "sqs:GetQueueAttributes" in str(app.properties(policy))
             and rights_of_pods(app, "keda", "keda-operator") & app.referred_by(policy, "Roles")
         }
         assert len(readers) == 1
         assert {
             app.manifest("Deployment", scaler["spec"]["scaleTargetRef"]["name"]),
-            app.manifest("TriggerAuthentication", trigger["authenticationRef"]["name"]),
+            app.manifest("TriggerAuthentication", authentication),
             *readers,
-            queue,
+            *queues,
         } <= app.waits_for(node)
 
 

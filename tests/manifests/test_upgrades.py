@@ -211,11 +211,46 @@ def runtime_added(add: Callable[[Any], None]) -> dict[str, set[str]]:
     return difference(before, service.template())
 
 
-def test_another_runtime_changes_only_what_is_routed_to_the_others() -> None:
+def test_another_runtime_changes_only_what_routes_tasks() -> None:
     changed = runtime_added(lambda it: it.add_runtime("Sdxl", Model.static("sdxl")))
     assert {path: fields for path, fields in changed.items() if not path.startswith("Sdxl/")} == {
-        # The dynamic runtime leaves the model to the new one, once that one takes it.
-        "Any/Subscription": {"FilterPolicy.model[0].exists", "FilterPolicy.model[0].anything-but"}
-        | {"DependsOn"},
+        "Api/Handler/Function": {"Environment.Variables.SD_ROUTES", "DependsOn"},
+    }
+
+
+def test_a_model_that_moves_to_another_runtime_changes_no_filter() -> None:
+    def template(*models: str) -> Template:
+        service = light_service()
+        service.add_runtime("Any", Model.dynamic(lanes=2))
+        service.add_runtime("Sdxl", Model.static("sdxl", *models))
+        return service.template()
+
+    assert difference(template(), template("turbo")) == {
+        "Api/Handler/Function": {"Environment.Variables.SD_ROUTES"},
+        "Sdxl/Deployment": {f"{AGENT}.env[SD_MODELS].value"},
+    }
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2)])
+def test_another_number_of_lanes_keeps_those_that_stay(before: int, after: int) -> None:
+    def template(lanes: int) -> Template:
+        service = light_service()
+        service.add_runtime("Any", Model.dynamic(lanes=lanes))
+        return service.template()
+
+    changed = difference(template(before), template(after))
+    # The lane that comes or goes.
+    for part in ("Lane2", "Lane2/Policy", "Lane2Subscription"):
+        assert changed.pop(f"Any/{part}")
+    assert set(changed.pop("Any/ScaledObject")) == {
+        "spec.triggers",
+        "spec.advanced.scalingModifiers.formula",
+    }
+    assert changed == {
+        # What it takes beside its own changes last, see `UpdateOrder`.
+        "Any/Subscription": {"FilterPolicy.lane[1].numeric[1]", "DependsOn"},
+        "Any/Role/DefaultPolicy": {"PolicyDocument.Statement[0].Resource"},
+        "Any/ScalerPolicy": {"PolicyDocument.Statement[0].Resource"},
+        "Any/Deployment": {f"{AGENT}.env[SD_LANE_QUEUE_URLS].value"},
         "Api/Handler/Function": {"Environment.Variables.SD_ROUTES", "DependsOn"},
     }

@@ -315,7 +315,7 @@ def test_scaling_is_what_the_construct_makes_of_it() -> None:
         assert planned.cooldown_seconds == scaling.cooldown_seconds
         assert planned.stabilization_seconds == scaling.scale_down_stabilization_seconds
     spec = Pods(name="any", namespace="here").scaled_object(
-        scaling=Scaling(), queue_url="https://sqs.example/queue", region="eu-west-1"
+        scaling=Scaling(), queue_urls=["https://sqs.example/queue"], region="eu-west-1"
     )["spec"]
     assert planned.polling_seconds == spec["pollingInterval"]
     (policy,) = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"][

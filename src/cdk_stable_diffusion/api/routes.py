@@ -7,8 +7,8 @@ that is made of the routes is a token that is resolved at synthesis, when all ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jsii
@@ -24,11 +24,8 @@ from ..contract.names import (
 )
 from ..contract.routing import DYNAMIC, STATIC, RouteTable
 
-MAX_STATIC_MODELS = 150
-"""Most models that static runtimes may serve in all.
-
-SNS allows a filter policy 150 values, and the dynamic runtime's policy names every static model.
-"""
+MAX_FILTER_POLICIES = 200
+"""Most queues of all runtimes of an API: SNS allows a topic so many filter policies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +38,16 @@ class RuntimeRoutes:
         models: The models of a static runtime; empty for a dynamic one, which serves the rest.
         hosts: The HTTPS hosts that its input images may come from; None where they are known only
             at deployment.
+        lanes: How many queues it has.
+        spread: Its models with several lanes, and how many.
     """
 
     name: str
     runtime_class: str
     models: tuple[str, ...] = ()
     hosts: tuple[str, ...] | None = ()
+    lanes: int = 1
+    spread: Mapping[str, int] = field(default_factory=dict)
 
 
 class RouteRegistry:
@@ -96,22 +97,21 @@ class RouteRegistry:
             faults.check(times == 1, f"model {model!r} is named {times} times")
             owner = served.get(model)
             faults.check(owner is None, f"model {model!r} is served by runtime {owner!r} already")
-        total = len(served) + len(models)
-        faults.check(
-            total <= MAX_STATIC_MODELS,
-            f"static runtimes would serve {total} models: at most {MAX_STATIC_MODELS} in all; "
-            "leave the rest to a dynamic runtime",
-        )
+        self._check_filters(faults, 1)
         faults.raise_if_any(f"static runtime {runtime_name!r}")
         self._runtimes[runtime_name] = RuntimeRoutes(
             name=runtime_name, runtime_class=STATIC, models=tuple(models)
         )
 
-    def add_dynamic(self, runtime_name: str) -> None:
+    def add_dynamic(
+        self, runtime_name: str, *, lanes: int = 1, spread: Mapping[str, int] | None = None
+    ) -> None:
         """Add the runtime that serves every model that no static runtime serves.
 
         Args:
             runtime_name: Its name; no other runtime of the API may have it.
+            lanes: How many queues it has. Default: one.
+            spread: Models with several lanes, and how many. Default: none.
 
         Raises:
             ValueError: Naming everything that is wrong.
@@ -122,8 +122,11 @@ class RouteRegistry:
             other is None,
             f"the API has the dynamic runtime {other!r} already: at most one",
         )
+        self._check_filters(faults, lanes)
         faults.raise_if_any(f"dynamic runtime {runtime_name!r}")
-        self._runtimes[runtime_name] = RuntimeRoutes(name=runtime_name, runtime_class=DYNAMIC)
+        self._runtimes[runtime_name] = RuntimeRoutes(
+            name=runtime_name, runtime_class=DYNAMIC, lanes=lanes, spread=spread or {}
+        )
 
     def allow_hosts(self, runtime_name: str, hosts: tuple[str, ...] | None) -> None:
         """Say from which HTTPS hosts a runtime's input images may come, so that others are refused.
@@ -148,11 +151,13 @@ class RouteRegistry:
 
     def table(self) -> RouteTable:
         """Return the routes so far."""
-        dynamic = [each.name for each in self.runtimes() if each.runtime_class == DYNAMIC]
+        dynamic = next((each for each in self.runtimes() if each.runtime_class == DYNAMIC), None)
         return RouteTable(
             static={model: each.name for each in self.runtimes() for model in each.models},
-            dynamic=dynamic[0] if dynamic else None,
+            dynamic=dynamic.name if dynamic else None,
             hosts={each.name: each.hosts for each in self.runtimes() if each.hosts != ()},
+            lanes=dynamic.lanes if dynamic else 1,
+            spread=dynamic.spread if dynamic else {},
         )
 
     def filter_policies(self, runtime_name: str) -> tuple[dict[str, list[Any]], ...]:
@@ -185,6 +190,15 @@ class RouteRegistry:
             f"the API has a runtime named {runtime_name!r} already",
         )
         return faults
+
+    def _check_filters(self, faults: Faults, more: int) -> None:
+        total = sum(each.lanes for each in self.runtimes()) + more
+        faults.check(
+            total <= MAX_FILTER_POLICIES,
+            f"the API's runtimes would have {total} queues: at most {MAX_FILTER_POLICIES}, since "
+            "SNS allows a topic so many filter policies; give the dynamic runtime fewer lanes, "
+            "Model.dynamic(lanes=...), or static runtimes several models each",
+        )
 
 
 @jsii.implements(IStableStringProducer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from aws_cdk import CfnResource, Stack
@@ -10,16 +11,16 @@ from aws_cdk import aws_sns as sns
 
 
 class UpdateOrder:
-    """Keeps tasks from falling between two runtimes while a runtime is added or removed.
+    """Keeps tasks from being lost while runtimes come and go, or their number of lanes changes.
 
-    SNS drops a task that no subscription takes, and tells nobody. So the queues of static runtimes
-    are subscribed first, then the dynamic runtime's filter leaves their models out, and last the
-    function routes tasks to them. A task that reaches two queues meanwhile does no harm: the second
-    runtime finds the first one's result.
+    SNS drops a task that no subscription takes, and tells nobody. So all subscriptions are there
+    before the function sends tasks to them, and go after it has ceased to. Of the subscriptions of
+    one runtime, that of the first lane, which takes what no other lane does, is changed last: what
+    a new lane takes from then on, that lane takes already. A task that reaches two lanes meanwhile
+    does no harm: the second replica finds the first one's result.
 
-    It holds where runtimes come and go within the API's stack. A model that moves between runtimes
-    that stay may be in neither filter for seconds, a stack of its own comes after the API's, and
-    SNS takes up to 15 minutes to heed a changed filter everywhere.
+    It holds where runtimes come and go within the API's stack: a stack of its own comes after the
+    API's. And SNS takes up to 15 minutes to heed a changed filter everywhere.
     """
 
     def __init__(self, function: lambda_.Function) -> None:
@@ -29,24 +30,18 @@ class UpdateOrder:
             function: What routes tasks.
         """
         self._function = cast("CfnResource", function.node.default_child)
-        self._static: list[CfnResource] = []
-        self._dynamic: list[CfnResource] = []
 
-    def add(self, subscription: sns.CfnSubscription, *, is_dynamic: bool) -> None:
-        """Put the subscription of a runtime in its place.
+    def add(self, subscriptions: Sequence[sns.CfnSubscription]) -> None:
+        """Put the subscriptions of a runtime in their place.
 
         Args:
-            subscription: The subscription of the runtime's queue to the request topic.
-            is_dynamic: Whether it takes what the other runtimes leave.
+            subscriptions: Of its queues to the request topic, in the order of its lanes.
         """
-        (self._dynamic if is_dynamic else self._static).append(subscription)
-        _after(self._function, subscription)
-        if is_dynamic:
-            for static in self._static:
-                _after(subscription, static)
-        else:
-            for dynamic in self._dynamic:
-                _after(dynamic, subscription)
+        first, *others = subscriptions
+        for subscription in subscriptions:
+            _after(self._function, subscription)
+        for other in others:
+            _after(first, other)
 
 
 def _after(later: CfnResource, earlier: CfnResource) -> None:

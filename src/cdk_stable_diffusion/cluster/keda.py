@@ -43,7 +43,7 @@ class Keda(Construct):
 
     Attributes:
         operator_role: Role of the operator. It may do nothing by itself: each runtime lets it read
-            the depth of its own queue.
+            the depth of its own queues.
         namespace_manifest: KEDA's namespace.
         chart: The chart.
     """

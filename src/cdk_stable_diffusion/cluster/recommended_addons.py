@@ -8,6 +8,7 @@ from typing import Any
 
 from .._validation import Faults, is_token, shown
 from .addon import Addon, PodIdentity
+from .metrics_log import METRICS_LOG, METRICS_LOG_FILE
 from .versions import VERSIONS
 
 ON_EVERY_NODE = ("eks-pod-identity-agent", "vpc-cni", "kube-proxy")
@@ -50,6 +51,9 @@ RECOMMENDED = (
             "tolerations": _EVERY_TAINT,
             # It would put containers into pods that ask for none, and start those again.
             "manager": {"applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
+            "containerLogs": {
+                "fluentBit": {"config": {"extraFiles": {METRICS_LOG_FILE: METRICS_LOG}}}
+            },
         },
         pod_identity=PodIdentity(
             service_account="cloudwatch-agent", managed_policies=("CloudWatchAgentServerPolicy",)

@@ -140,7 +140,10 @@ class TaskMessage:
         return cls(**{**value, "request": TaskRequest.parse(value["request"])})
 
     def attributes(self) -> dict[str, str]:
-        """Return the attributes that subscriptions filter on."""
+        """Return the attributes that subscriptions may filter on, but for the lane.
+
+        A task's lane is the API's choice and no part of the task: see `RouteTable.lane`.
+        """
         return {
             "model": self.request.model,
             "runtime": self.runtime,

@@ -97,14 +97,14 @@ class RouteTable:
             raise KeyError(runtime)
         if runtime != self.dynamic or self.lanes == 1:
             return ({"runtime": [runtime]},)
-        first = [
+        first: list[Any] = [
             {"numeric": ["=", 0]},
             # While the number of lanes changes, the API may know another one, and SNS drops what
             # nobody takes.
             {"numeric": [">=", self.lanes]},
             {"exists": False},
         ]
-        others = [[{"numeric": ["=", lane]}] for lane in range(1, self.lanes)]
+        others: list[list[Any]] = [[{"numeric": ["=", lane]}] for lane in range(1, self.lanes)]
         return tuple({"runtime": [runtime], "lane": lane} for lane in (first, *others))
 
     def to_json(self) -> str:

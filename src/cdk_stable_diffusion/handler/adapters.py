@@ -22,6 +22,7 @@ from ..contract.message import TaskMessage
 from ..contract.progress import TaskProgress
 from ..contract.reference import TaskReference
 from ..contract.result import STATUSES
+from ..contract.routing import LANE_ATTRIBUTE
 from .catalogue import CatalogueUnavailable
 from .submit import MessageTooLarge, PublishFailed
 from .tasks import TasksUnavailable
@@ -61,16 +62,19 @@ class SnsPublisher:
         self._client = client
         self._topic_arn = topic_arn
 
-    def publish(self, message: TaskMessage) -> None:
+    def publish(self, message: TaskMessage, lane: int | None) -> None:
         """Put a task on the topic, with the attributes that subscriptions filter on."""
+        attributes = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in message.attributes().items()
+        }
+        if lane is not None:
+            attributes[LANE_ATTRIBUTE] = {"DataType": "Number", "StringValue": str(lane)}
         try:
             self._client.publish(
                 TopicArn=self._topic_arn,
                 Message=message.to_json(),
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value}
-                    for name, value in message.attributes().items()
-                },
+                MessageAttributes=attributes,
             )
         except (BotoCoreError, ClientError) as error:
             if _is_too_large(error):

@@ -43,11 +43,12 @@ class MessageTooLarge(Exception):
 class Publisher(Protocol):
     """The request topic."""
 
-    def publish(self, message: TaskMessage) -> None:
+    def publish(self, message: TaskMessage, lane: int | None) -> None:
         """Put a task on the topic.
 
         Args:
             message: The task.
+            lane: Its lane, or None where its runtime has a single queue.
 
         Raises:
             MessageTooLarge: If it has no room.
@@ -111,7 +112,7 @@ class Submission:
             traceparent=traceparent,
         )
         try:
-            self._publisher.publish(message)
+            self._publisher.publish(message, self._routes.lane(request.model, message.task_id))
         except MessageTooLarge:
             raise Refusal(413, "The task is too large to be sent.") from None
         except PublishFailed as error:

@@ -264,9 +264,10 @@ def _say_how_to_use(details: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(stderr=True)
-    table = Table("runtime", "class", "models")
+    table = Table("runtime", "class", "models", "lanes")
     for each in details["runtimes"]:
-        table.add_row(each["name"], each["class"], ", ".join(each["models"]) or "any other")
+        models = ", ".join(each["models"]) or "any other"
+        table.add_row(each["name"], each["class"], models, str(each["lanes"]))
     console.print(table)
     port = int(details["aws_endpoint_url"].rpartition(":")[2])
     chosen = "" if port == DEFAULT_PORT else f" --port {port}"

@@ -31,12 +31,18 @@ class Runtime:
         """Its name."""
         return self.settings.runtime_name
 
+    @property
+    def lanes(self) -> int:
+        """How many queues it has."""
+        return len(self.settings.lane_queue_urls) or 1
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a client wants to know of it."""
         return {
             "name": self.name,
             "class": self.settings.runtime_class,
             "models": list(self.settings.models),
+            "lanes": self.lanes,
         }
 
 

@@ -179,11 +179,18 @@ class LocalService:
         self._say(f"{count} agents, logs in {self.log_directory}")
 
     def _environment(self, runtime: Runtime, number: int, count: int) -> dict[str, str]:
-        cache = self.directory / "models" / f"{runtime.name}-{number}"
+        name = f"{runtime.name}-{number}"
+        cache = self.directory / "models" / name
         cache.mkdir(parents=True)
+        members = self.directory / "members" / runtime.name
+        members.mkdir(parents=True, exist_ok=True)
         settings = replace(
             runtime.settings,
             model_cache_directory=str(cache),
+            replica_name=name,
+            # There is no cluster here that would say which agents there are.
+            members_service="",
+            members_directory=str(members),
             # Its probes would listen on all addresses of the machine.
             health_port=0,
             # Whoever presses Ctrl-C does not want to wait for minutes.

@@ -18,6 +18,7 @@ LEFT_OUT: Mapping[str, str] = {
     "Custom::VpcRestrictDefaultSG": "part of the network",
     "AWS::ECR::*": "no container images needed for processes",
     "AWS::Lambda::LayerVersion": "kubectl and Helm for the cluster: 60 MB that nothing here uses",
+    "AWS::CloudWatch::Alarm": "nothing here measures queues, nor computes with several metrics",
     "AWS::StepFunctions::*": "they build snapshots for nodes, of which there are none",
     "Custom::StableDiffusionImageCache": "the snapshots that they build",
     "AWS::IAM::Policy": "nothing here checks permissions, and some are for roles that are not here",

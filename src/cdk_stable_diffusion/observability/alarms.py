@@ -11,6 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from .._acknowledge import acknowledge
+from .lanes import oldest_ages, watchable
 
 if TYPE_CHECKING:
     from ..api import SdApi
@@ -39,7 +40,8 @@ def oldest_message_seconds(runtime: SdRuntime) -> int:
 class Alarms:
     """Makes alarms that all have the same actions.
 
-    An alarm is on one metric: no metric math, so that whoever reads it sees what it means.
+    An alarm is on one metric, or on the largest of several lanes': no other metric math, so that
+    whoever reads it sees what it means.
     """
 
     def __init__(self, actions: Sequence[cloudwatch.IAlarmAction]) -> None:
@@ -75,28 +77,32 @@ class Alarms:
 
     def oldest_message(
         self, scope: Construct, id: str, *, runtime: SdRuntime, seconds: int
-    ) -> cloudwatch.Alarm:
+    ) -> tuple[cloudwatch.Alarm, ...]:
         """Alarm when a runtime's tasks wait too long.
 
         Args:
             scope: Parent construct.
-            id: Identifier in the parent.
+            id: Identifier in the parent; the second alarm's has a 2 behind it, and so on.
             runtime: The runtime.
             seconds: Age that tasks should not reach.
+
+        Returns:
+            An alarm for every ten lanes.
         """
-        return self._alarm(
-            scope,
-            id,
-            metric=runtime.queue.metric_approximate_age_of_oldest_message(
-                period=Duration.minutes(1), statistic="Maximum"
-            ),
-            threshold=seconds,
-            periods=3,
-            description=(
-                f"A task of the runtime {runtime.name} is {seconds} s old. Look whether its pods "
-                "run, whether nodes for them start (spot capacity, quota, GPU limit), and whether "
-                "max_replicas is enough."
-            ),
+        return tuple(
+            self._alarm(
+                scope,
+                id if number == 1 else f"{id}{number}",
+                metric=metric,
+                threshold=seconds,
+                periods=3,
+                description=(
+                    f"A task of the runtime {runtime.name} is {seconds} s old. Look whether its "
+                    "pods run, whether nodes for them start (spot capacity, quota, GPU limit), and "
+                    "whether max_replicas is enough."
+                ),
+            )
+            for number, metric in enumerate(watchable(oldest_ages(runtime)), start=1)
         )
 
     def server_errors(
@@ -127,7 +133,7 @@ class Alarms:
         scope: Construct,
         id: str,
         *,
-        metric: cloudwatch.Metric,
+        metric: cloudwatch.IMetric,
         threshold: int,
         periods: int,
         description: str,

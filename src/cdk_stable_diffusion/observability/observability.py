@@ -14,6 +14,7 @@ from constructs import Construct, IConstruct
 from .._acknowledge import acknowledge
 from .._validation import A_WHOLE_NUMBER, Faults, shown
 from ..api import ResultQueue, SdApi
+from ..contract.routing import DYNAMIC
 from ..runtime import SdRuntime
 from ..runtime.seconds import check_seconds, whole_seconds
 from .alarms import Alarms, oldest_message_seconds
@@ -21,6 +22,7 @@ from .widgets import (
     api_widgets,
     flow_widgets,
     heading,
+    model_widgets,
     result_queue_widgets,
     runtime_widgets,
 )
@@ -34,7 +36,7 @@ class SdObservability(Construct):
     stack: the two stacks would need each other otherwise.
 
     The alarms: a runtime's or a result queue's dead-letter queue is not empty; a task waits too
-    long; the API answers 5xx.
+    long, one alarm for every ten lanes; the API answers 5xx.
 
     Example:
         >>> SdObservability(  # doctest: +SKIP
@@ -121,6 +123,8 @@ class SdObservability(Construct):
         watched = Construct(home, f"Runtime-{runtime.name}")
         dashboard.add_widgets(heading(f"Runtime {runtime.name}"))
         dashboard.add_widgets(*runtime_widgets(runtime, oldest_seconds=oldest_seconds))
+        if runtime.model.runtime_class == DYNAMIC:
+            dashboard.add_widgets(*model_widgets(runtime))
         self._alarms.dead_letters(
             watched,
             "DeadLetters",

@@ -9,11 +9,21 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sqs as sqs
 
+from ..contract.metrics import (
+    METRIC_NAMESPACE,
+    MODEL_HITS,
+    MODEL_LOADS,
+    TASKS_STOLEN,
+    runtime_dimensions,
+)
+from .lanes import largest, oldest_ages, summed
+
 if TYPE_CHECKING:
     from ..api import ResultQueue, SdApi
     from ..runtime import SdRuntime
 
 _MINUTE = 1
+_PLACES = {"gpu": "GPU", "memory": "memory", "disk": "disk", "s3": "S3"}
 _THIRD = 8
 _WHOLE = 24
 
@@ -74,47 +84,72 @@ def flow_widgets(api: SdApi, *, failed_results: sqs.IQueue) -> list[cloudwatch.I
 
 
 def runtime_widgets(runtime: SdRuntime, *, oldest_seconds: int) -> list[cloudwatch.IWidget]:
-    """Return the graphs of a runtime: depth and age of its queue, and its dead letters.
+    """Return the graphs of a runtime: depth and age of its queues, and its dead letters.
 
     Args:
         runtime: The runtime.
         oldest_seconds: Age at which its alarm goes off.
     """
     period = Duration.minutes(_MINUTE)
-    queue = runtime.queue
+    waiting = [
+        queue.metric_approximate_number_of_messages_visible(period=period, statistic="Maximum")
+        for queue in runtime.queues
+    ]
+    running = [
+        queue.metric_approximate_number_of_messages_not_visible(period=period, statistic="Maximum")
+        for queue in runtime.queues
+    ]
     return [
         _graph(
             f"{runtime.name}: tasks",
             [
-                _labelled(
-                    queue.metric_approximate_number_of_messages_visible(
-                        period=period, statistic="Maximum"
-                    ),
-                    "waiting",
-                ),
-                _labelled(
-                    queue.metric_approximate_number_of_messages_not_visible(
-                        period=period, statistic="Maximum"
-                    ),
-                    "running",
-                ),
+                summed(waiting, label="waiting"),
+                summed(running, label="running"),
             ],
         ),
         _graph(
             f"{runtime.name}: age of the oldest task",
-            [
-                _labelled(
-                    queue.metric_approximate_age_of_oldest_message(
-                        period=period, statistic="Maximum"
-                    ),
-                    "age",
-                )
-            ],
+            [largest(oldest_ages(runtime), label="age")],
             unit="seconds",
             alarm_at=oldest_seconds,
         ),
         dead_letter_widget(f"{runtime.name}: dead letters", runtime.dead_letter_queue),
     ]
+
+
+def model_widgets(runtime: SdRuntime) -> list[cloudwatch.IWidget]:
+    """Return the graphs of where a dynamic runtime finds models, and whose tasks its pods take.
+
+    Args:
+        runtime: The runtime.
+    """
+    return [
+        _graph(
+            f"{runtime.name}: where models were",
+            [
+                _labelled(_agents(runtime, name), _PLACES[place])
+                for place, name in MODEL_HITS.items()
+            ],
+        ),
+        _graph(
+            f"{runtime.name}: loads and steals",
+            [
+                _labelled(_agents(runtime, MODEL_LOADS), "models loaded"),
+                _labelled(_agents(runtime, TASKS_STOLEN), "tasks of other pods' lanes"),
+            ],
+        ),
+    ]
+
+
+def _agents(runtime: SdRuntime, name: str) -> cloudwatch.Metric:
+    """Return a metric that the agents of a runtime write."""
+    return cloudwatch.Metric(
+        namespace=METRIC_NAMESPACE,
+        metric_name=name,
+        dimensions_map=runtime_dimensions(runtime.name, runtime.queue.queue_name),
+        period=Duration.minutes(_MINUTE),
+        statistic="Sum",
+    )
 
 
 def result_queue_widgets(name: str, results: ResultQueue) -> list[cloudwatch.IWidget]:

@@ -12,6 +12,7 @@ from .image_cache import ImageCache
 from .image_start import ImageStart
 from .input_images import InputBucket, InputImages
 from .model import Model
+from .model_cache import ModelCache
 from .pool import SdNodePool
 from .runtime import SdRuntime
 from .scaling import Scaling
@@ -30,6 +31,7 @@ __all__ = [
     "InputBucket",
     "InputImages",
     "Model",
+    "ModelCache",
     "RuntimeImage",
     "SafetyChecker",
     "Scaling",

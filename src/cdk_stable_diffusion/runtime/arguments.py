@@ -20,7 +20,8 @@ from .finishing import Finishing, check_finishing
 from .gpu_nodes import GpuNodes
 from .image import RuntimeImage
 from .input_images import InputImages
-from .model import Model
+from .model import Model, check_spread
+from .model_cache import ModelCache
 from .naming import check_name
 from .node_checks import (
     A_CLUSTER,
@@ -98,16 +99,15 @@ def check_runtime(
             "into the model bucket",
         )
     timing = _timing(faults, longest_task)
-    if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
-        faults.check(
-            1 <= max_receive_count <= MAX_TRIES,
-            f"max_receive_count is {max_receive_count}: 1 to {MAX_TRIES}",
-        )
+    _check_tries(faults, max_receive_count)
     is_size = check_model_cache(faults, model_cache_gibibytes)
     hint = "a Scaling, such as Scaling(max_replicas=3)"
     is_scaling = faults.check_type("scaling", scaling, Scaling, hint)
+    lanes = _lanes(faults, model if is_model else None, scaling if is_scaling else None)
     faults.check_type("priority", priority, Priority, "a Priority, such as Priority.HIGH")
-    _check_batching(faults, batching, engine if is_engine else None)
+    _check_own_engine(
+        faults, engine if is_engine else None, batching, model.cache if is_model else None
+    )
     check_finishing(
         faults, finishing, image=image if is_image else None, engine=engine if is_engine else None
     )
@@ -121,8 +121,8 @@ def check_runtime(
         needs |= input_images._needs
     if is_api and is_cluster and is_nodes:
         check_stacks(faults, scope, needs)
-    is_use = is_size and is_image and is_engine
-    use = disk_use(image, model_cache_gibibytes, engine) if is_use else None
+    has_use = is_size and is_image and is_engine
+    use = disk_use(image, model_cache_gibibytes, engine) if has_use else None
     min_replicas = scaling.min_replicas if is_scaling else 0
     if is_cluster and isinstance(nodes, SdNodePool):
         nodes._check_runtime(
@@ -140,12 +140,12 @@ def check_runtime(
             min_replicas=min_replicas,
         )
         check_cache_stack(faults, scope, nodes)
-        is_both = is_image and is_engine
-        if is_both and nodes.image_start._needs_cache and not cluster.compute.is_auto_mode:
+        needs_cache = nodes.image_start._needs_cache and not cluster.compute.is_auto_mode
+        if is_image and is_engine and needs_cache:
             attempt(faults, partial(check_cache, cluster, nodes, images_of(image, engine)))
     if check_name(faults, name):
         if is_api and is_model:
-            claims.take_route(api.routes, name, model)
+            claims.take_route(api.routes, name, model, lanes)
         if is_cluster:
             claims.take_name(cluster._runtime_names, name)
             if isinstance(nodes, GpuNodes):
@@ -153,12 +153,42 @@ def check_runtime(
     claims.raise_if_any(where)
 
 
-def _check_batching(faults: Faults, batching: Batching, engine: Engine | None) -> None:
+def _check_tries(faults: Faults, max_receive_count: int) -> None:
+    if faults.check_type("max_receive_count", max_receive_count, int, A_WHOLE_NUMBER):
+        faults.check(
+            1 <= max_receive_count <= MAX_TRIES,
+            f"max_receive_count is {max_receive_count}: 1 to {MAX_TRIES}",
+        )
+
+
+def _lanes(faults: Faults, model: Model | None, scaling: Scaling | None) -> int:
+    """Return how many queues a runtime has; check that its hot models have no more."""
+    if model is None or scaling is None:
+        return 1
+    lanes = model.lanes_for(scaling.max_replicas)
+    if model.lanes is None:
+        # Those that were chosen together were checked together.
+        for name, count in model.spread.items():
+            check_spread(faults, name, count, lanes)
+    return lanes
+
+
+def _check_own_engine(
+    faults: Faults, engine: Engine | None, batching: Batching, cache: ModelCache | None
+) -> None:
+    """Check what only the package's own engine does."""
+    is_other = engine is not None and engine.image is not None
     if faults.check_type("batching", batching, Batching, A_BATCHING) and engine is not None:
         faults.check(
-            batching.tasks == 1 or engine.image is None,
+            batching.tasks == 1 or not is_other,
             f"batching is Batching.up_to({batching.tasks}), and {engine.name} draws one task after "
             "the other: only Engine.diffusers() shares passes",
+        )
+    if cache is not None and engine is not None:
+        faults.check(
+            not cache.memory_gibibytes or not is_other,
+            f"model.cache is {cache}, and {engine.name} keeps what models it likes: only "
+            "Engine.diffusers() keeps them as that says",
         )
 
 

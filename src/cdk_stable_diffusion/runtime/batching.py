@@ -37,6 +37,17 @@ class Batching:
 
     tasks: int
 
+    def __post_init__(self) -> None:
+        """Check the number.
+
+        Raises:
+            ValueError: If it is wrong.
+        """
+        faults = Faults()
+        if faults.check_type("tasks", self.tasks, int, A_WHOLE_NUMBER):
+            faults.check(1 <= self.tasks <= MOST_BATCH_TASKS, _wrong(self.tasks))
+        faults.raise_if_any("Batching")
+
     @classmethod
     def off(cls) -> Batching:
         """Each task has a pass of its own.
@@ -59,11 +70,11 @@ class Batching:
         Raises:
             ValueError: If the number is wrong.
         """
-        faults = Faults()
-        if faults.check_type("tasks", tasks, int, A_WHOLE_NUMBER):
-            faults.check(
-                2 <= tasks <= MOST_BATCH_TASKS,
-                f"tasks is {tasks}: 2 to {MOST_BATCH_TASKS}; Batching.off() is 1",
-            )
-        faults.raise_if_any("Batching")
-        return cls(tasks)
+        batching = cls(tasks)
+        if tasks == 1:
+            raise ValueError(f"Batching: {_wrong(tasks)}")
+        return batching
+
+
+def _wrong(tasks: int) -> str:
+    return f"tasks is {tasks}: 2 to {MOST_BATCH_TASKS}; Batching.off() is 1"

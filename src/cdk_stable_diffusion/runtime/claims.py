@@ -36,18 +36,19 @@ class Claims:
         """
         self._take(lambda: names.take(name), lambda: names.give_back(name))
 
-    def take_route(self, routes: RouteRegistry, name: str, model: Model) -> None:
+    def take_route(self, routes: RouteRegistry, name: str, model: Model, lanes: int) -> None:
         """Take the route of a runtime.
 
         Args:
             routes: Where no other runtime may have its name or its models.
             name: The runtime's name.
             model: Which models it serves.
+            lanes: How many queues it has.
         """
 
         def take() -> None:
             if model.runtime_class == DYNAMIC:
-                routes.add_dynamic(name)
+                routes.add_dynamic(name, lanes=lanes, spread=model.spread)
             else:
                 routes.add_static(name, model.names)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from .._validation import Faults, is_token
+from .._validation import A_WHOLE_NUMBER, Faults, is_token
+from ..contract.lanes import MOST_LANES, default_lanes
 from ..contract.limits import MAX_MODEL_NAME_CHARACTERS
 from ..contract.names import MODEL_NAME_SAYS, is_model_name
 from ..contract.routing import DYNAMIC, STATIC
+from .model_cache import A_MODEL_CACHE, ModelCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,16 @@ class Model:
     Attributes:
         runtime_class: "static" or "dynamic".
         names: The models of a static runtime; none for a dynamic one.
+        lanes: How many queues a dynamic runtime has; None for as many as its replicas are worth.
+        spread: Models of a dynamic runtime that have several lanes, and how many.
+        cache: What the pods of a dynamic runtime keep of models.
     """
 
     runtime_class: str
     names: tuple[str, ...]
+    lanes: int | None = None
+    spread: Mapping[str, int] = field(default_factory=dict, hash=False)
+    cache: ModelCache = field(default_factory=ModelCache)
 
     @classmethod
     def static(cls, *names: str) -> Model:
@@ -54,13 +63,79 @@ class Model:
         return cls(STATIC, names)
 
     @classmethod
-    def dynamic(cls) -> Model:
+    def dynamic(
+        cls,
+        *,
+        lanes: int | None = None,
+        spread: Mapping[str, int] | None = None,
+        cache: ModelCache | None = None,
+    ) -> Model:
         """Serve every model that no static runtime serves, loaded when a request names it.
+
+        The runtime has several queues, its lanes, so that models are seldom loaded: all tasks of a
+        model are in the same lane, and each pod serves some lanes before it helps with others.
+
+        Args:
+            lanes: How many, 1 to 150; 1 is a single queue, of which each pod takes whatever comes
+                next. Before you lower it, let the queues run dry: what waits in a lane that goes
+                is lost. Lanes cost: each has a queue, which KEDA asks ten times a minute. Default:
+                two for each of `Scaling.max_replicas`, but at most 16, or one for each replica if
+                that is more; 1 for a single replica.
+            spread: Hot models that have several lanes, and so several pods that serve them first,
+                by name, such as {"sdxl": 4}. A model with more than one pod's worth of tasks needs
+                none: other pods help. Default: each model has one.
+            cache: What each pod keeps of models, besides on its GPU and on the disk. Default:
+                `ModelCache()`: nothing.
 
         Returns:
             The choice.
+
+        Raises:
+            ValueError: Naming everything that is wrong.
         """
-        return cls(DYNAMIC, ())
+        faults = Faults()
+        knows_lanes = faults.check_type("lanes", lanes, int, A_WHOLE_NUMBER, optional=True)
+        if knows_lanes:
+            assert lanes is not None
+            faults.check(1 <= lanes <= MOST_LANES, f"lanes is {lanes}: 1 to {MOST_LANES}")
+        hint = "lanes by model, such as {'sdxl': 4}"
+        if faults.check_type("spread", spread, Mapping, hint, optional=True):
+            assert spread is not None
+            for name, count in spread.items():
+                check_spread(faults, name, count, lanes if knows_lanes else MOST_LANES)
+        faults.check_type("cache", cache, ModelCache, A_MODEL_CACHE, optional=True)
+        faults.raise_if_any("Model.dynamic")
+        return cls(DYNAMIC, (), lanes, dict(spread or {}), cache or ModelCache())
+
+    def lanes_for(self, max_replicas: int) -> int:
+        """Return how many queues a runtime has.
+
+        Args:
+            max_replicas: The most pods that it has.
+        """
+        if self.runtime_class == STATIC:
+            return 1
+        return default_lanes(max_replicas) if self.lanes is None else self.lanes
+
+
+def check_spread(faults: Faults, name: object, count: object, most: int | None) -> None:
+    """Check how many lanes a model has.
+
+    Args:
+        faults: Where to record what is wrong.
+        name: The model.
+        count: How many.
+        most: The most that it can have; None where that is wrong itself.
+    """
+    says = f"a name of 1 to {MAX_MODEL_NAME_CHARACTERS} {MODEL_NAME_SAYS}"
+    if faults.check_type("spread's model", name, str, says):
+        assert isinstance(name, str)
+        faults.check(is_model_name(name), f"spread's model {name!r}: {says}")
+    if faults.check_type(f"spread of {name!r}", count, int, A_WHOLE_NUMBER):
+        assert isinstance(count, int)
+        faults.check(
+            most is None or 1 <= count <= most, f"spread of {name!r} is {count}: 1 to {most} lanes"
+        )
 
 
 def _one_by_one(name: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aws_cdk import aws_iam as iam
@@ -13,11 +14,14 @@ from .input_images import InputImages
 if TYPE_CHECKING:
     from ..api import SdApi
 
+_QUEUES = 40
+"""Most queues of one statement, which must fit a managed policy of 6,144 characters."""
+
 
 def agent_statements(
     *,
     api: SdApi,
-    queue: sqs.IQueue,
+    queues: Sequence[sqs.IQueue],
     dead_letter_queue: sqs.IQueue,
     input_images: InputImages,
 ) -> list[iam.PolicyStatement]:
@@ -25,20 +29,16 @@ def agent_statements(
 
     Args:
         api: Whose buckets and result topic they use.
-        queue: Where they take tasks from.
+        queues: Where they take tasks from: the queue of each lane.
         dead_letter_queue: Where they put what they give up.
         input_images: Where the pictures come from that tasks begin with.
     """
+    take = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+    if len(queues) > 1:
+        # To see where tasks wait before it takes any from a lane that is not its own.
+        take.append("sqs:GetQueueAttributes")
     statements = [
-        iam.PolicyStatement(
-            sid="TakeTasks",
-            actions=[
-                "sqs:ReceiveMessage",
-                "sqs:DeleteMessage",
-                "sqs:ChangeMessageVisibility",
-            ],
-            resources=[queue.queue_arn],
-        ),
+        *_on_queues("TakeTasks", take, queues),
         iam.PolicyStatement(
             sid="GiveUpTasks",
             actions=["sqs:SendMessage"],
@@ -96,16 +96,24 @@ def agent_statements(
     return statements
 
 
-def scaler_statements(queue: sqs.IQueue) -> list[iam.PolicyStatement]:
-    """Return what KEDA's operator may do for a runtime: read the depth of its queue.
+def scaler_statements(queues: Sequence[sqs.IQueue]) -> list[iam.PolicyStatement]:
+    """Return what KEDA's operator may do for a runtime: read the depth of its queues.
 
     Args:
-        queue: The runtime's queue.
+        queues: The runtime's queues. Of the statements, each has room in a managed policy.
     """
+    return _on_queues("ReadQueueDepth", ["sqs:GetQueueAttributes"], queues)
+
+
+def _on_queues(
+    sid: str, actions: Sequence[str], queues: Sequence[sqs.IQueue]
+) -> list[iam.PolicyStatement]:
+    parts = [queues[first : first + _QUEUES] for first in range(0, len(queues), _QUEUES)]
     return [
         iam.PolicyStatement(
-            sid="ReadQueueDepth",
-            actions=["sqs:GetQueueAttributes"],
-            resources=[queue.queue_arn],
+            sid=f"{sid}{number}" if number > 1 else sid,
+            actions=list(actions),
+            resources=[queue.queue_arn for queue in part],
         )
+        for number, part in enumerate(parts, start=1)
     ]

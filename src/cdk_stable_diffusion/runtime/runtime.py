@@ -1,25 +1,23 @@
-"""SdRuntime: pods that serve some models, or all, from one queue."""
+"""SdRuntime: pods that serve some models, or all, from queues of their own."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from .._acknowledge import acknowledge_own_policy, acknowledge_wildcards
 from ..api import SdApi
-from ..api.marks import mark
 from ..cluster import Priority, RuntimeCluster
 from ..cluster.pod_identity import associate_role, pod_role
 from ..contract.environment import AgentEnvironment, variable_name
-from ..contract.routing import DYNAMIC
-from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 from .arguments import check_runtime, disk_use, images_of
 from .batching import Batching
 from .disk import BYTES_OF_A_GIBIBYTE, DiskUse
@@ -30,6 +28,7 @@ from .gpu_nodes import Capacity, GpuNodes
 from .image import RuntimeImage
 from .image_cache import ImageCache
 from .input_images import InputImages
+from .membership import Membership
 from .model import Model
 from .named_manifest import apply_named_manifest
 from .naming import kebab_case
@@ -39,22 +38,22 @@ from .pool import OwnNodePool, SdNodePool
 from .scaling import Scaling
 from .seconds import whole_seconds
 from .stacks import record_stacks
+from .task_queues import create_dead_letter_queue, create_task_queues, subscribe
 from .timing import LEASE_SECONDS, Timing
 from .tries import MORE_RECEIVES_THAN_TRIES
 from .workload import HEALTH_PORT, MODEL_CACHE_DIRECTORY, Workload
-
-_DEAD_LETTER_DAYS = 14
 
 FEWER_GPUS_WARNING = "cdk-stable-diffusion:fewer-gpus-than-pods"
 NOT_IN_CACHE_WARNING = "cdk-stable-diffusion:image-not-in-cache"
 
 
 class SdRuntime(Construct):
-    """GPU pods that take tasks from a queue of their own.
+    """GPU pods that take tasks from queues of their own.
 
-    Tasks reach the queue by a filter on the API's request topic. KEDA sets the number of pods by
-    the depth of the queue, and Karpenter launches and ends the nodes for them. An idle runtime has
-    no pod and no node unless `Scaling.min_replicas` says so.
+    Tasks reach a queue by a filter on the API's request topic: the one queue of a static runtime,
+    or one of the lanes of a dynamic one. KEDA sets the number of pods by the depth of all queues,
+    and Karpenter launches and ends the nodes for them. An idle runtime has no pod and no node
+    unless `Scaling.min_replicas` says so.
 
     It has nodes of its own, or shares those of an `SdNodePool` with other runtimes.
 
@@ -73,9 +72,9 @@ class SdRuntime(Construct):
         pool: Its nodes.
         image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
-        queue: Its tasks.
+        queues: Its tasks: the queue of each lane, of which a static runtime has one.
         dead_letter_queue: Tasks that failed time after time, and what was no task.
-        subscription: The queue's subscription to the request topic.
+        subscriptions: The queues' subscriptions to the request topic.
         role: Role of its pods.
         association: Gives the role to its pods.
         image_uri: Its container image.
@@ -98,9 +97,9 @@ class SdRuntime(Construct):
     pool: SdNodePool
     image_cache: ImageCache | None
     timing: Timing
-    queue: sqs.Queue
+    queues: tuple[sqs.Queue, ...]
     dead_letter_queue: sqs.Queue
-    subscription: sns.CfnSubscription
+    subscriptions: tuple[sns.CfnSubscription, ...]
     role: iam.Role
     association: eks.CfnPodIdentityAssociation
     image_uri: str
@@ -206,8 +205,15 @@ class SdRuntime(Construct):
         record_stacks(scope, needs)
         api.routes.allow_hosts(self.name, input_images._known_hosts)
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
-        self._create_queues(max_receive_count)
-        self.subscription = self._subscribe(api)
+        self.dead_letter_queue = create_dead_letter_queue(self)
+        self.queues = create_task_queues(
+            self,
+            lanes=model.lanes_for(self.scaling.max_replicas),
+            visibility_seconds=self.timing.visibility_seconds,
+            dead_letter_queue=self.dead_letter_queue,
+            max_receive_count=max_receive_count + MORE_RECEIVES_THAN_TRIES,
+        )
+        self.subscriptions = subscribe(self, api=api, runtime_name=self.name, queues=self.queues)
         self.role = self._create_role(api, input_images)
         self.association = associate_role(
             self,
@@ -247,6 +253,8 @@ class SdRuntime(Construct):
             max_input_pixels=input_images._most_pixels,
             safety_checker=finishing._safety_checker,
             watermark=finishing._watermark,
+            memory_cache_bytes=self.model.cache._memory_bytes,
+            **self._lanes(),
         ).to_environment()
         use = disk_use(image, model_cache_gibibytes, engine)
         self.image_cache = None
@@ -284,53 +292,34 @@ class SdRuntime(Construct):
                 "ImageCache",
             )
 
-    def _create_queues(self, max_receive_count: int) -> None:
-        self.dead_letter_queue = sqs.Queue(
-            self,
-            "DeadLetterQueue",
-            retention_period=Duration.days(_DEAD_LETTER_DAYS),
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-        )
-        self.queue = sqs.Queue(
-            self,
-            "Queue",
-            visibility_timeout=Duration.seconds(self.timing.visibility_seconds),
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            dead_letter_queue=sqs.DeadLetterQueue(
-                queue=self.dead_letter_queue,
-                max_receive_count=max_receive_count + MORE_RECEIVES_THAN_TRIES,
-            ),
-        )
-        mark(self.queue, TASK_QUEUE)
-        mark(self.dead_letter_queue, TASK_DEAD_LETTER_QUEUE)
+    @property
+    def queue(self) -> sqs.Queue:
+        """The queue of its first lane: its only one where there are no others."""
+        return self.queues[0]
 
-    def _subscribe(self, api: SdApi) -> sns.CfnSubscription:
-        topic_arn = api.request_topic.topic_arn
-        self.queue.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AllowRequestTopic",
-                principals=[iam.ServicePrincipal("sns.amazonaws.com")],
-                actions=["sqs:SendMessage"],
-                resources=[self.queue.queue_arn],
-                conditions={"ArnEquals": {"aws:SourceArn": topic_arn}},
-            )
-        )
-        subscription = sns.CfnSubscription(
-            self,
-            "Subscription",
-            topic_arn=topic_arn,
-            protocol="sqs",
-            endpoint=self.queue.queue_arn,
-            raw_message_delivery=True,
-            filter_policy=api.routes.filter_policies(self.name)[0],
-        )
-        policy = self.queue.node.find_child("Policy")
-        # Before the policy is there, the topic could not deliver what it is told to.
-        subscription.node.add_dependency(policy)
-        api.update_order.add(subscription, is_dynamic=self.model.runtime_class == DYNAMIC)
-        return subscription
+    @property
+    def subscription(self) -> sns.CfnSubscription:
+        """The first queue's subscription."""
+        return self.subscriptions[0]
+
+    @property
+    def _workload(self) -> Workload:
+        return Workload(name=self.name, namespace=self.cluster.namespace)
+
+    @property
+    def _membership(self) -> Membership | None:
+        """How its pods know of each other, which only those with several lanes must."""
+        return self._workload.membership if len(self.queues) > 1 else None
+
+    def _lanes(self) -> dict[str, Any]:
+        """Return what the agents are told of its lanes."""
+        membership = self._membership
+        if membership is None:
+            return {}
+        return {
+            "lane_queue_urls": tuple(queue.queue_url for queue in self.queues),
+            "members_service": membership.service_name,
+        }
 
     def _create_role(self, api: SdApi, input_images: InputImages) -> iam.Role:
         role = pod_role(
@@ -343,7 +332,7 @@ class SdRuntime(Construct):
         )
         statements = agent_statements(
             api=api,
-            queue=self.queue,
+            queues=self.queues,
             dead_letter_queue=self.dead_letter_queue,
             input_images=input_images,
         )
@@ -411,7 +400,8 @@ class SdRuntime(Construct):
 
     def _create_workload(self, environment: dict[str, str], use: DiskUse) -> None:
         cluster = self.cluster
-        workload = Workload(name=self.name, namespace=cluster.namespace)
+        workload = self._workload
+        membership = self._membership
         engine = self._engine_container()
         region = Stack.of(self).region
         self.service_account = apply_named_manifest(
@@ -437,7 +427,9 @@ class SdRuntime(Construct):
                 priority=self.priority,
                 grace_seconds=self.timing.pod_grace_seconds,
                 use=use,
+                cache=self.model.cache,
                 engine=engine,
+                membership=membership,
             ),
             # The role with its policy, since a pod that starts without them would fail.
             after=[
@@ -446,6 +438,7 @@ class SdRuntime(Construct):
                 self.association,
                 self.role,
                 self.pool.node_pool,
+                *self._create_membership(membership),
             ],
         )
         self.pod_disruption_budget = None
@@ -459,13 +452,7 @@ class SdRuntime(Construct):
                 # On deletion it goes first: without a Deployment it would allow no eviction.
                 after=[self.deployment],
             )
-        scaler_policy = iam.Policy(
-            self,
-            "ScalerPolicy",
-            statements=scaler_statements(self.queue),
-            roles=[cluster.keda_operator_role],
-        )
-        acknowledge_own_policy(scaler_policy)
+        scaler_policies = self._allow_scaler()
         self.trigger_authentication = apply_named_manifest(
             self,
             "TriggerAuthentication",
@@ -478,7 +465,48 @@ class SdRuntime(Construct):
             "ScaledObject",
             cluster=cluster,
             resource=workload.scaled_object(
-                scaling=self.scaling, queue_url=self.queue.queue_url, region=region
+                scaling=self.scaling,
+                queue_urls=[queue.queue_url for queue in self.queues],
+                region=region,
             ),
-            after=[self.deployment, self.trigger_authentication, scaler_policy],
+            after=[self.deployment, self.trigger_authentication, *scaler_policies],
         )
+
+    def _create_membership(self, membership: Membership | None) -> list[IDependable]:
+        if membership is None:
+            return []
+        resources = {
+            "MembersService": membership.service(),
+            "MembersRole": membership.role(),
+            "MembersRoleBinding": membership.role_binding(),
+        }
+        return [
+            apply_named_manifest(
+                self,
+                id,
+                cluster=self.cluster,
+                resource=resource,
+                after=[self.cluster.namespace_manifest],
+            )
+            for id, resource in resources.items()
+        ]
+
+    def _allow_scaler(self) -> list[IDependable]:
+        """Let KEDA's operator read the queues.
+
+        Its role is that of every runtime, and what policies of its own a role may have is limited:
+        those of a runtime with very many lanes are managed ones.
+        """
+        first, *others = scaler_statements(self.queues)
+        operator = self.cluster.keda_operator_role
+        policy = iam.Policy(self, "ScalerPolicy", statements=[first], roles=[operator])
+        acknowledge_own_policy(policy)
+        return [
+            policy,
+            *(
+                iam.ManagedPolicy(
+                    self, f"ScalerPolicy{number}", statements=[statement], roles=[operator]
+                )
+                for number, statement in enumerate(others, start=2)
+            ),
+        ]

@@ -16,17 +16,18 @@ _MAX_STABILIZATION_SECONDS = 3_600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
-    """How a runtime follows its queue.
+    """How a runtime follows its queues.
 
     KEDA keeps enough pods that each has `tasks_per_replica` tasks to do:
 
         tasks_per_replica = max(1, floor(target_latency / seconds_per_image))
         replicas = ceil((waiting + running tasks) / tasks_per_replica)
 
-    within `min_replicas` and `max_replicas`. A pod that has n tasks to do answers the last of them
-    after n x `seconds_per_image`, so with the defaults, 60 s and 5 s, a pod for every 12 tasks
-    answers the last within a minute: 12 tasks have 1 pod, 13 have 2, 100 have 9, and from 109 on
-    there are 10. A smaller target buys more GPUs for the same work.
+    within `min_replicas` and `max_replicas`; the tasks are those of all lanes together. A pod that
+    has n tasks to do answers the last of them after n x `seconds_per_image`, so with the defaults,
+    60 s and 5 s, a pod for every 12 tasks answers the last within a minute: 12 tasks have 1 pod, 13
+    have 2, 100 have 9, and from 109 on there are 10. A smaller target buys more GPUs for the same
+    work.
 
     Growing: the first pod is asked for within 10 seconds, in which KEDA looks at an idle queue;
     more are asked for every 15 seconds, each time at most twice as many as there are, or four more.
@@ -38,7 +39,7 @@ class Scaling:
     `cooldown`. A node then stays for `GpuNodes.consolidate_after`. So with the defaults, 5 minutes
     and 60 seconds, a GPU costs 6 minutes more after the last task.
 
-    While KEDA cannot read the queue, the number of pods stays as it is.
+    While KEDA cannot read a queue, the number of pods stays as it is.
 
     Attributes:
         target_latency: Longest time from a request to its result once enough pods run, at least a
@@ -46,7 +47,8 @@ class Scaling:
         seconds_per_image: How long one task takes on one GPU; measure it with your model.
             Default: 5.
         min_replicas: Fewest pods. With 0, an idle runtime costs nothing. Default: 0.
-        max_replicas: Most pods. Default: 10.
+        max_replicas: Most pods. A dynamic runtime has as many lanes as they are worth, unless
+            `Model.dynamic(lanes=...)` says how many. Default: 10.
         cooldown: How long the queue must be empty before the last pod ends. Default:
             5 minutes.
         scale_down_stabilization: How long fewer pods must suffice before one of several ends, at

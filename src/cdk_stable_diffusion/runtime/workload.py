@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..contract.template import (
 )
 from .disk import TEMPORARY_GIBIBYTES, DiskUse
 from .engine_container import EngineContainer
+from .membership import Membership
+from .model_cache import ModelCache
 from .node_class import POOL_LABEL
 from .node_pool import GPU_RESOURCE
 from .scaling import Scaling
@@ -28,6 +30,8 @@ _MODEL_CACHE_MOUNT = {"name": "model-cache", "mountPath": MODEL_CACHE_DIRECTORY}
 _USER = 10_001
 _TEMPORARY_DIRECTORY = "/tmp"
 _POLLING_SECONDS = 10
+_AGENT_GIBIBYTES = 10
+_AGENT_BESIDE_ENGINE_GIBIBYTES = 2
 _MOST_UNAVAILABLE = "25%"
 
 
@@ -52,6 +56,16 @@ class Workload:
             RUNTIME_LABEL: self.name,
         }
 
+    @property
+    def membership(self) -> Membership:
+        """How its pods know of each other."""
+        return Membership(
+            runtime_name=self.name,
+            namespace=self.namespace,
+            labels=self.labels,
+            health_port=HEALTH_PORT,
+        )
+
     def _metadata(self) -> dict[str, Any]:
         return {"name": self.name, "namespace": self.namespace, "labels": self.labels}
 
@@ -73,7 +87,9 @@ class Workload:
         priority: Priority,
         grace_seconds: int,
         use: DiskUse,
+        cache: ModelCache,
         engine: EngineContainer | None = None,
+        membership: Membership | None = None,
     ) -> dict[str, Any]:
         """Return the Deployment.
 
@@ -88,12 +104,21 @@ class Workload:
             priority: Which pods go first where there are too few GPUs.
             grace_seconds: Time for a pod to end its work.
             use: What it needs of its node's disk.
+            cache: What it keeps of models in its node's memory.
             engine: The engine's container. Default: the agent has its own.
+            membership: How its pods know of each other. Default: they need not.
         """
         pod: dict[str, Any] = {"labels": self.labels}
         containers: dict[str, Any] = {
             "containers": [
-                self._agent(image=image, environment=environment, use=use, engine=engine)
+                self._agent(
+                    image=image,
+                    environment=environment,
+                    use=use,
+                    cache=cache,
+                    engine=engine,
+                    membership=membership,
+                )
             ],
         }
         if engine is not None:
@@ -141,6 +166,7 @@ class Workload:
                             _scratch("model-cache", gibibytes=use.cache_limit_gibibytes),
                             _scratch("temporary", gibibytes=TEMPORARY_GIBIBYTES),
                             *([] if engine is None else [engine.volume]),
+                            *([] if membership is None else [membership.volume]),
                         ],
                     },
                 },
@@ -153,8 +179,11 @@ class Workload:
         image: str,
         environment: Mapping[str, str],
         use: DiskUse,
+        cache: ModelCache,
         engine: EngineContainer | None,
+        membership: Membership | None,
     ) -> dict[str, Any]:
+        memory = _AGENT_GIBIBYTES if engine is None else _AGENT_BESIDE_ENGINE_GIBIBYTES
         return {
             "name": AGENT_CONTAINER,
             "image": image,
@@ -173,10 +202,11 @@ class Workload:
                 # Fits the smallest instances, 4 vCPU and 16 GiB, beside what runs on every node;
                 # those with several GPUs have more for each. No memory limit: what is left on the
                 # node caches the files of models, and is given back when a pod needs it.
-                # With an engine in a container of its own, both together ask for the same.
+                # With an engine in a container of its own, both together ask for the same. What
+                # models may keep of the memory comes on top.
                 "requests": {
                     "cpu": "2" if engine is None else "500m",
-                    "memory": "10Gi" if engine is None else "2Gi",
+                    "memory": f"{memory + cache.memory_gibibytes}Gi",
                     "ephemeral-storage": f"{use.agent_gibibytes}Gi",
                 },
                 **({"limits": {GPU_RESOURCE: "1"}} if engine is None else {}),
@@ -190,6 +220,7 @@ class Workload:
                 _MODEL_CACHE_MOUNT,
                 {"name": "temporary", "mountPath": _TEMPORARY_DIRECTORY},
                 *([] if engine is None else [engine.agent_mount]),
+                *([] if membership is None else [membership.mount]),
             ],
         }
 
@@ -222,18 +253,48 @@ class Workload:
             "spec": {"podIdentity": {"provider": "aws"}},
         }
 
-    def scaled_object(self, *, scaling: Scaling, queue_url: str, region: str) -> dict[str, Any]:
+    def scaled_object(
+        self, *, scaling: Scaling, queue_urls: Sequence[str], region: str
+    ) -> dict[str, Any]:
         """Return the ScaledObject.
 
-        It has no `fallback`. While the queue cannot be read, the number of pods stays as it is
+        It has no `fallback`. While a queue cannot be read, the number of pods stays as it is
         without one; with one of no replicas, KEDA takes the read that failed for an empty queue,
         and ends all pods after the cooldown.
 
         Args:
-            scaling: How to follow the queue.
-            queue_url: The queue.
-            region: Its region.
+            scaling: How to follow the queues.
+            queue_urls: The queue of each lane.
+            region: Their region.
         """
+        triggers: list[dict[str, Any]] = [
+            {
+                "type": "aws-sqs-queue",
+                "authenticationRef": {"name": self.name},
+                # KEDA takes only strings here.
+                "metadata": {
+                    "queueURL": queue_url,
+                    "awsRegion": region,
+                    "queueLength": str(scaling.tasks_per_replica),
+                    "activationQueueLength": "0",
+                    # Tasks that are being drawn count, so that their pods stay.
+                    "scaleOnInFlight": "true",
+                },
+            }
+            for queue_url in queue_urls
+        ]
+        advanced: dict[str, Any] = {
+            "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _slowly(scaling)}}
+        }
+        if len(triggers) > 1:
+            triggers = [{"name": f"lane{lane}", **each} for lane, each in enumerate(triggers)]
+            # Without it, KEDA would follow the longest lane alone.
+            advanced["scalingModifiers"] = {
+                "formula": " + ".join(each["name"] for each in triggers),
+                "target": str(scaling.tasks_per_replica),
+                "activationTarget": "0",
+                "metricType": "AverageValue",
+            }
         return {
             "apiVersion": "keda.sh/v1alpha1",
             "kind": "ScaledObject",
@@ -248,24 +309,8 @@ class Workload:
                 "cooldownPeriod": scaling.cooldown_seconds,
                 "minReplicaCount": scaling.min_replicas,
                 "maxReplicaCount": scaling.max_replicas,
-                "advanced": {
-                    "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _slowly(scaling)}}
-                },
-                "triggers": [
-                    {
-                        "type": "aws-sqs-queue",
-                        "authenticationRef": {"name": self.name},
-                        # KEDA takes only strings here.
-                        "metadata": {
-                            "queueURL": queue_url,
-                            "awsRegion": region,
-                            "queueLength": str(scaling.tasks_per_replica),
-                            "activationQueueLength": "0",
-                            # Tasks that are being drawn count, so that their pods stay.
-                            "scaleOnInFlight": "true",
-                        },
-                    }
-                ],
+                "advanced": advanced,
+                "triggers": triggers,
             },
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import aws_cdk as cdk
@@ -11,7 +12,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 
 from cdk_stable_diffusion.api import RouteRegistry, SdApi
-from cdk_stable_diffusion.api.routes import MAX_STATIC_MODELS
 from cdk_stable_diffusion.contract import RouteTable
 
 
@@ -23,7 +23,7 @@ def subscribe(scope: cdk.Stack, api: SdApi, runtime: str) -> None:
         topic_arn=api.request_topic.topic_arn,
         protocol="sqs",
         endpoint="arn:aws:sqs:us-east-1:123456789012:queue",
-        filter_policy=api.routes.lazy_filter_policy(runtime),
+        filter_policy=api.routes.filter_policies(runtime)[0],
     )
 
 
@@ -66,11 +66,7 @@ def test_the_order_does_not_matter(order: list[str], across_stacks: bool) -> Non
         for stack in (stacks if across_stacks else [first])
         for policy in policies(stack)
     }
-    assert found == {
-        json.dumps({"model": ["one-model"]}),
-        json.dumps({"model": ["two-model"]}),
-        json.dumps({"model": [{"anything-but": ["one-model", "two-model"]}]}),
-    }
+    assert found == {json.dumps({"runtime": [runtime]}) for runtime in ("one", "two", "any")}
     assert routes_of(first) == RouteTable(
         static={"one-model": "one", "two-model": "two"}, dynamic="any"
     )
@@ -85,12 +81,6 @@ def test_runtimes_in_other_stacks_need_the_api_and_not_the_other_way_round() -> 
     app.synth()
     assert second.dependencies == [first]
     assert first.dependencies == []
-
-
-def test_a_lone_dynamic_runtime_takes_everything() -> None:
-    stack = cdk.Stack(cdk.App(), "Stack")
-    add(SdApi(stack, "Api"), stack, "any")
-    assert policies(stack) == [{"model": [{"exists": True}]}]
 
 
 def test_what_cannot_stand_side_by_side() -> None:
@@ -120,18 +110,36 @@ def test_hosts_of_input_images_are_known_to_the_api() -> None:
     api = SdApi(stack, "Api")
     for runtime in ("any", "one", "two"):
         add(api, stack, runtime)
-    before = api.routes.filter_policy("one")
     api.routes.allow_hosts("one", ("images.example.org",))
     api.routes.allow_hosts("two", None)
     assert routes_of(stack).hosts == {"one": ("images.example.org",), "two": None}
-    assert api.routes.filter_policy("one") == before
 
 
-def test_models_beyond_what_a_filter_can_name_are_refused() -> None:
+def test_lanes_are_known_to_the_api() -> None:
+    stack = cdk.Stack(cdk.App(), "Stack")
+    api = SdApi(stack, "Api")
+    api.routes.add_dynamic("any", lanes=8, spread={"hot": 3})
+    api.routes.add_static("one", ["one-model"])
+    assert routes_of(stack) == RouteTable(
+        static={"one-model": "one"}, dynamic="any", lanes=8, spread={"hot": 3}
+    )
+    assert len(api.routes.filter_policies("any")) == 8
+
+
+@pytest.mark.parametrize("dynamic_first", [True, False])
+def test_more_queues_than_a_topic_has_filters_for_are_refused(dynamic_first: bool) -> None:
     routes = RouteRegistry()
-    routes.add_static("one", [f"m{number}" for number in range(MAX_STATIC_MODELS)])
-    with pytest.raises(ValueError, match="would serve 151 models: at most 150"):
-        routes.add_static("two", ["one-more"])
+    static = [partial(routes.add_static, f"r{number}", [f"m{number}"]) for number in range(50)]
+    others = [*static, partial(routes.add_static, "more", ["one-more"])]
+    dynamic = partial(routes.add_dynamic, "any", lanes=150)
+    order = [dynamic, *others] if dynamic_first else [*others, dynamic]
+    for add_one in order[:-1]:
+        add_one()
+    before = routes.runtimes()
+    with pytest.raises(ValueError, match="would have 201 queues: at most 200") as caught:
+        order[-1]()
+    assert "fewer lanes, Model.dynamic(lanes=...)" in str(caught.value)
+    assert routes.runtimes() == before
 
 
 def test_routes_beyond_what_a_function_can_be_told_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -302,6 +303,16 @@ class TestAddons:
     def test_put_nothing_into_the_pods_of_others(self, template: Template) -> None:
         manager = configuration(template, "amazon-cloudwatch-observability")["manager"]
         assert manager["applicationSignals"]["autoMonitor"]["monitorAllServices"] is False
+
+    def test_send_the_metrics_in_the_agents_logs(self, template: Template) -> None:
+        logs = configuration(template, "amazon-cloudwatch-observability")["containerLogs"]
+        (file,) = logs["fluentBit"]["config"]["extraFiles"].values()
+        settings = dict(line.split(maxsplit=1) for line in file.splitlines() if line[:1] == " ")
+        # What the kubelet calls the log of an agent: pod, namespace, container.
+        name = "any-5d9f7-x2x4z_stable-diffusion_agent-0123456789abcdef.log"
+        assert fnmatch(f"/var/log/containers/{name}", settings["Path"])
+        # CloudWatch finds metrics only at the top of a line that is JSON.
+        assert (settings["log_key"], settings["log_format"]) == ("log", "json/emf")
 
     def test_win_over_what_is_there(self, template: Template) -> None:
         assert {each["ResolveConflicts"] for each in addons(template).values()} == {"OVERWRITE"}

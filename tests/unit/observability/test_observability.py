@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,7 @@ class TestAlarms:
             "ResultQueue-Results/DeadLetters",
             "Runtime-any-model/DeadLetters",
             "Runtime-any-model/OldestMessage",
+            "Runtime-any-model/OldestMessage2",
             "Runtime-tiny-shapes/DeadLetters",
             "Runtime-tiny-shapes/OldestMessage",
         }
@@ -90,14 +92,37 @@ class TestAlarms:
             "ResultQueue-Results/DeadLetters",
             "Runtime-any/DeadLetters",
             "Runtime-any/OldestMessage",
+            "Runtime-any/OldestMessage2",
             "Runtime-sdxl/DeadLetters",
             "Runtime-sdxl/OldestMessage",
         }
 
-    def test_use_one_metric_each(self, template: Template) -> None:
+    def test_use_one_metric_each_or_that_of_several_lanes(self, template: Template) -> None:
         for each in properties(template, ALARM):
-            assert "Metrics" not in each
-            assert each["MetricName"]
+            lanes = [metric["Id"] for metric in each.get("Metrics", ()) if "MetricStat" in metric]
+            assert ("MetricName" in each) != bool(lanes)
+            assert len(lanes) <= 10
+
+    def test_oldest_message_is_that_of_any_lane(self, template: Template) -> None:
+        watched = []
+        for name in ("OldestMessage", "OldestMessage2"):
+            found = alarm(template, f"Runtime-any-model/{name}")
+            expression, *lanes = found["Metrics"]
+            ids = ", ".join(each["Id"] for each in lanes)
+            assert expression["Expression"] == f"MAX([{ids}])"
+            assert found["Threshold"] == 600 + 60 + 300
+            watched += [
+                each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
+                for each in lanes
+            ]
+        queues = {
+            name
+            for name, each in template["Resources"].items()
+            if each["Type"] == "AWS::SQS::Queue"
+            and re.search(r"/AnyModel/(Queue|Lane\d+)/", each["Metadata"]["aws:cdk:path"])
+        }
+        assert len(watched) == len(queues) == 16
+        assert set(watched) == queues
 
     def test_say_what_to_do(self, template: Template) -> None:
         for each in properties(template, ALARM):
@@ -169,7 +194,7 @@ class TestAlarms:
             alarm_actions=[actions.SnsAction(topic)],
         )
         service.add_runtime("Any", Model.dynamic())
-        assert len(observability.alarms) == 3
+        assert len(observability.alarms) == 4
         for each in properties(service.template(), ALARM):
             assert len(each["AlarmActions"]) == 1
 
@@ -193,11 +218,22 @@ class TestDashboard:
             "tiny-shapes: tasks",
             "tiny-shapes: age of the oldest task",
             "any-model: dead letters",
+            "any-model: where models were",
+            "any-model: loads and steals",
             "Results: results waiting",
         ],
     )
     def test_shows(self, template: Template, title: str) -> None:
         assert title in dashboard_text(template)
+
+    def test_sums_the_lanes_of_a_runtime(self, template: Template) -> None:
+        text = dashboard_text(template)
+        for function, name in (("SUM", "waiting"), ("SUM", "running"), ("MAX", "age")):
+            lanes = ", ".join(f"{name}{lane}" for lane in range(16))
+            assert f"{function}([{lanes}])" in text
+
+    def test_shows_no_models_of_a_runtime_that_preloads_them(self, template: Template) -> None:
+        assert "tiny-shapes: loads and steals" not in dashboard_text(template)
 
     @pytest.mark.parametrize("order", ["osdr", "sord"])
     def test_shows_what_is_added_before_and_after(self, order: str) -> None:
@@ -243,7 +279,7 @@ class TestStacks:
         }
         theirs = home if home in ("Runtimes", "Own") else "Runtimes"
         assert alarms[theirs] >= 2
-        assert sum(alarms.values()) == 3
+        assert sum(alarms.values()) == 4
         assert "any: tasks" in dashboard_text(templates[theirs])
 
 

@@ -49,6 +49,12 @@ def test_other_numbers_are_refused(tasks: Any, says: str) -> None:
         Batching.up_to(tasks)
 
 
+@pytest.mark.parametrize("tasks", [0, 17, 99])
+def test_no_other_way_leads_to_a_wrong_one(tasks: int) -> None:
+    with pytest.raises(ValueError, match=f"Batching: tasks is {tasks}: 2 to 16"):
+        Batching(tasks)
+
+
 @pytest.mark.parametrize("tasks", ["0", "17", "many"])
 def test_an_agent_refuses_them_too(tasks: str) -> None:
     with pytest.raises(ValueError, match="SD_BATCH_TASKS must be"):

@@ -6,8 +6,7 @@ import itertools
 
 import pytest
 
-from cdk_stable_diffusion.runtime import Model
-from tests.manifests.compose import new_service, quickstart
+from tests.manifests.compose import quickstart
 from tests.manifests.graph import DependencyGraph
 
 DELETED_IN_THIS_ORDER = (
@@ -61,10 +60,16 @@ def test_is_deleted_before(graph: DependencyGraph, first: str, second: str) -> N
         ("Cluster/Keda/Chart", "Cluster/Keda/OperatorAssociation"),
         ("Cluster/Keda/Chart", "Cluster/Keda/Namespace"),
         ("Cluster/Addons/Coredns", "Cluster/SystemNodes/Nodegroup"),
-        # Or tasks would be routed to a queue, or left out of another, before one takes them.
+        # Or tasks would be sent to a queue, or left out of another, before one takes them.
         ("Api/Handler/Function", "TinyShapes/Subscription"),
         ("Api/Handler/Function", "AnyModel/Subscription"),
-        ("AnyModel/Subscription", "TinyShapes/Subscription"),
+        ("Api/Handler/Function", "AnyModel/Lane15Subscription"),
+        ("AnyModel/Subscription", "AnyModel/Lane1Subscription"),
+        ("AnyModel/Subscription", "AnyModel/Lane15Subscription"),
+        # Pods go before what they know each other by.
+        ("AnyModel/Deployment", "AnyModel/MembersService"),
+        ("AnyModel/Deployment", "AnyModel/MembersRoleBinding"),
+        ("AnyModel/ScaledObject", "AnyModel/Lane15"),
     ],
 )
 def test_needs(graph: DependencyGraph, user: str, needed: str) -> None:
@@ -88,17 +93,10 @@ def test_kubectl_keeps_its_network_and_its_rights_to_the_end(
         assert kept <= graph.waits_for(user)
 
 
-@pytest.mark.parametrize("order", [("Sdxl", "Any"), ("Any", "Sdxl")], ids="-".join)
-def test_static_queues_take_tasks_before_the_dynamic_one_leaves_them(
-    order: tuple[str, str],
-) -> None:
-    service = new_service()
-    models = {"Sdxl": Model.static("sdxl"), "Any": Model.dynamic()}
-    for id in order:
-        service.add_runtime(id, models[id])
-    graph = DependencyGraph(service.template())
-    assert graph.named("Sdxl/Subscription") in graph.waits_for(graph.named("Any/Subscription"))
-    assert graph.named("Any/Subscription") in graph.waits_for(graph.named("Api/Handler/Function"))
+def test_runtimes_take_tasks_without_waiting_for_each_other(graph: DependencyGraph) -> None:
+    one, other = graph.named("TinyShapes/Subscription"), graph.named("AnyModel/Subscription")
+    assert one not in graph.waits_for(other)
+    assert other not in graph.waits_for(one)
 
 
 def test_runtimes_do_not_wait_for_each_other(graph: DependencyGraph) -> None:

@@ -27,16 +27,20 @@ MODELS = {
     "Flux": Model.static("flux"),
     "Any": Model.dynamic(),
 }
-POLICIES = [
-    {"model": ["flux"]},
-    {"model": ["sdxl", "sdxl-turbo"]},
-    {"model": [{"anything-but": ["flux", "sdxl", "sdxl-turbo"]}]},
+LANES = 16
+ANY: list[dict[str, Any]] = [
+    {
+        "runtime": ["any"],
+        "lane": [{"numeric": ["=", 0]}, {"numeric": [">=", LANES]}, {"exists": False}],
+    },
+    *({"runtime": ["any"], "lane": [{"numeric": ["=", lane]}]} for lane in range(1, LANES)),
 ]
+POLICIES = [*ANY, {"runtime": ["flux"]}, {"runtime": ["sdxl"]}]
 
 
 def filter_policies(template: Template) -> list[dict[str, Any]]:
     found = [each["FilterPolicy"] for each in properties(template, "AWS::SNS::Subscription")]
-    return sorted(found, key=lambda policy: str(policy["model"]).replace("{", "~"))
+    return sorted(found, key=lambda policy: (policy["runtime"], POLICIES.index(policy)))
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(MODELS)), ids="-".join)
@@ -47,10 +51,11 @@ def test_every_order_in_one_stack(order: tuple[str, ...]) -> None:
     assert filter_policies(service.template()) == POLICIES
 
 
-def test_a_dynamic_runtime_alone_takes_everything() -> None:
+def test_one_lane_is_a_plain_queue() -> None:
     service = new_service()
-    service.add_runtime("Any", Model.dynamic())
-    assert filter_policies(service.template()) == [{"model": [{"exists": True}]}]
+    service.add_runtime("Any", Model.dynamic(lanes=1))
+    (policy,) = properties(service.template(), "AWS::SNS::Subscription")
+    assert policy["FilterPolicy"] == {"runtime": ["any"]}
 
 
 @pytest.mark.parametrize("cluster_first", [True, False], ids=["cluster-first", "api-first"])
@@ -81,7 +86,8 @@ def test_a_stack_for_each_runtime() -> None:
     for id, model in MODELS.items():
         SdRuntime(Stack(app, id), id, api=api, cluster=cluster, model=model, image=IMAGE)
     templates = templates_of(app)
-    assert [filter_policies(templates[id])[0] for id in ("Flux", "Sdxl", "Any")] == POLICIES
+    found = [each for id in ("Any", "Flux", "Sdxl") for each in filter_policies(templates[id])]
+    assert found == POLICIES
 
 
 def depends_on(stack: Stack) -> set[str]:

@@ -60,7 +60,7 @@ def agent_environment(template: Template, runtime: str) -> dict[str, str]:
 
 class TestQueue:
     def test_local_service_can_find_them(self, template: Template) -> None:
-        assert len(marked(template, "task-queue")) == 2
+        assert len(marked(template, "task-queue")) == 1 + 16
         assert len(marked(template, "task-dead-letter-queue")) == 2
 
     def test_hides_a_task_for_the_longest_task_and_one_lease(self, template: Template) -> None:
@@ -118,9 +118,9 @@ class TestQueue:
             "Long", Model.dynamic(), longest_task=Duration.minutes(2), max_receive_count=7
         )
         template = service.template()
-        (queue,) = marked(template, "task-queue").values()
-        assert queue["Properties"]["VisibilityTimeout"] == 150
-        assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 7 + 1 + 10
+        for queue in marked(template, "task-queue").values():
+            assert queue["Properties"]["VisibilityTimeout"] == 150
+            assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 7 + 1 + 10
         assert runtime.timing.pod_grace_seconds == 150
         environment = agent_environment(template, "long")
         assert environment["SD_TASK_TIMEOUT_SECONDS"] == "120"
@@ -143,8 +143,8 @@ class TestSubscription:
             for name, each in template["Resources"].items()
             if each["Type"] == "AWS::SNS::Subscription" and name.startswith(("Tiny", "Any"))
         ]
-        assert len(waiting) == 2
-        assert all("Policy" in as_list(names)[0] for names in waiting)
+        assert len(waiting) == 1 + 16
+        assert all(any("Policy" in name for name in as_list(names)) for names in waiting)
 
 
 class TestPermissions:

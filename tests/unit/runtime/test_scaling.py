@@ -58,7 +58,7 @@ def test_every_field_of_the_scaled_object_follows_from_it() -> None:
         scale_down_stabilization=Duration.minutes(3),
     )
     workload = Workload(name="sdxl", namespace="stable-diffusion")
-    spec = workload.scaled_object(scaling=scaling, queue_url="https://q", region="eu-west-1")[
+    spec = workload.scaled_object(scaling=scaling, queue_urls=["https://q"], region="eu-west-1")[
         "spec"
     ]
     assert spec["minReplicaCount"] == 2
@@ -76,7 +76,7 @@ def test_every_field_of_the_scaled_object_follows_from_it() -> None:
 def test_a_queue_that_cannot_be_read_is_not_taken_for_empty(min_replicas: int) -> None:
     workload = Workload(name="sdxl", namespace="stable-diffusion")
     manifest = workload.scaled_object(
-        scaling=Scaling(min_replicas=min_replicas), queue_url="https://q", region="eu-west-1"
+        scaling=Scaling(min_replicas=min_replicas), queue_urls=["https://q"], region="eu-west-1"
     )
     # With a fallback to no replicas, KEDA 2.20 ends busy pods after the cooldown.
     assert "fallback" not in manifest["spec"]

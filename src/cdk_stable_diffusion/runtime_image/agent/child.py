@@ -25,6 +25,7 @@ from typing import Any
 from ...contract import Parameters
 from ...contract.tiers import GPU
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
+from ..told_steps import LONGEST_SILENCE_SECONDS
 from .engine import (
     AssetDirectory,
     Drawing,
@@ -50,7 +51,6 @@ _MISSED_STEPS = 3
 
 _LEAST_CANCEL_SECONDS = 2.0
 _IMPORT_SECONDS = 300.0
-_STEP_SECONDS = 0.1
 # A picture fits, so that the GPU need not wait until the agent has read it; and so do the longest
 # prompts of many tasks, so that the agent need not wait for an engine that hangs.
 _PIPE_BYTES = 1 << 20
@@ -153,7 +153,7 @@ class ChildEngine:
             model: The model.
         """
         child = self._child
-        if child is not None and child.running:
+        if child is not None and child.running and model.digest not in child.held:
             # An answer is for nobody: what is held is told of by itself.
             child.send({"command": "warm", **_files(model)}, b"")
 
@@ -384,7 +384,7 @@ class _Events:
         """Tell whether it is still making its steps, and merely has too many of them."""
         silent = time.monotonic() - self._last_step
         # Quick steps are not all told of.
-        patience = _STEP_SECONDS + _MISSED_STEPS * self._step_seconds()
+        patience = LONGEST_SILENCE_SECONDS + _MISSED_STEPS * self._step_seconds()
         return self._steps > 0 and silent < patience
 
     def _step_seconds(self) -> float:
@@ -439,7 +439,6 @@ class _Child:
         self._changed = threading.Event()
         self._writer = FrameWriter(to_engine)
         self._ended = threading.Event()
-        self._last_step = 0.0
         threading.Thread(
             target=self._read, args=(FrameReader(from_engine),), name="engine-reader", daemon=True
         ).start()
@@ -489,21 +488,6 @@ class _Child:
             return f"by signal {signal.Signals(-status).name}"
         return f"with exit status {status}"
 
-    def _comes_too_soon(self, header: dict[str, Any]) -> bool:
-        """Tell whether a frame says what nobody needs to hear so soon after the last time.
-
-        To wake a thread for each of the quick steps of a small picture takes longer than what
-        that thread does with them.
-        """
-        if header.get("event") != "step":
-            return False
-        now = time.monotonic()
-        is_between = 1 < header["step"] < header["steps"]
-        if is_between and now - self._last_step < _STEP_SECONDS:
-            return True
-        self._last_step = now
-        return False
-
     def _read(self, reader: FrameReader) -> None:
         try:
             while (frame := reader.read()) is not None:
@@ -512,7 +496,7 @@ class _Child:
                     self._changed.set()
                 elif frame.header.get("event") == "held":
                     self.held = frame.header["held"]
-                elif not self._comes_too_soon(frame.header):
+                else:
                     self.frames.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("engine's pipe: %s", error)

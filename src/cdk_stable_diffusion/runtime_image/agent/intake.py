@@ -8,23 +8,25 @@ when what it would find could begin soon, by the running generation's own progre
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ...contract import InvalidMessage, TaskMessage
 from .additions import additions_of
 from .delivery import DeliveryPool
 from .endings import Endings
+from .engine import ModelDirectory
 from .failure import TaskFailure
+from .hand import Hand
 from .inputs import InputImages
 from .leases import Leases
 from .models import Models
 from .outputs import Outputs
-from .progress import Progress
-from .receiver import Receiver
 from .retry import Retrier
 from .returns import Returns
 from .sharing import Sharing
@@ -33,11 +35,6 @@ from .watch import Watch
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
-_SOON_SECONDS = 2.0
-_VERY_SOON_SECONDS = 1.0
-"""A second task is worth holding only where tasks are shorter than it takes to fetch one."""
-
-_LONGEST_IN_HAND_SECONDS = 10.0
 _TWIN_SECONDS = 120
 _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.1
@@ -54,25 +51,57 @@ class _InHand:
         return len(self.work.message.body) + sum(map(len, self.work.inputs.values()))
 
 
+class _Turn(enum.Enum):
+    """How the next message is taken."""
+
+    WAIT = enum.auto()
+    LOOK = enum.auto()
+    LOOK_FOR_NEAR = enum.auto()
+
+
+class Source(Protocol):
+    """Where messages come from, each under lease already."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether its threads live."""
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a message is here that nobody has asked for yet."""
+
+    def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
+        """Take a message, after waiting for one or at a look, which may bring some at once.
+
+        Such a look may be only for what needs the present model.
+        """
+
+    def stop(self, grace: float) -> bool:
+        """End, and tell whether nothing is on its way any more."""
+
+
 class Intake:
     """Takes messages, deals with those that need no GPU, and holds the next tasks."""
 
     def __init__(
         self,
         *,
-        receiver: Receiver,
+        receiver: Source,
         leases: Leases,
         returns: Returns,
         outputs: Outputs,
         models: Models,
+        warm: Callable[[ModelDirectory], None],
         inputs: InputImages,
         endings: Endings,
         deliveries: DeliveryPool,
         retrier: Retrier,
-        progress: Progress,
         sharing: Sharing,
+        hand: Hand,
         watch: Watch,
-        most_tasks: int,
         most_bytes: int,
     ) -> None:
         """Prepare, without starting.
@@ -83,14 +112,15 @@ class Intake:
             returns: Where those go that cannot begin soon.
             outputs: Where an earlier result would be.
             models: The models.
+            warm: Called with a model that will be needed soon, when it is on the disk.
             inputs: Where input images come from.
             endings: How tasks end.
             deliveries: Where endings run.
             retrier: How to try again.
-            progress: How long the GPU is busy.
             sharing: Which tasks share a pass.
+            hand: How much to hold that has not begun, besides one task for an idle GPU, and what
+                of it goes first.
             watch: Whether a client wants a task still.
-            most_tasks: Most tasks to hold that have not begun, besides one for an idle GPU.
             most_bytes: Most bytes of messages and input images to hold so.
         """
         self._receiver = receiver
@@ -98,14 +128,13 @@ class Intake:
         self._returns = returns
         self._outputs = outputs
         self._models = models
+        self._warm = warm
         self._inputs = inputs
         self._endings = endings
         self._deliveries = deliveries
         self._retrier = retrier
-        self._progress = progress
         self._sharing = sharing
-        # What the next pass has room for is worth holding, but never against the settings.
-        self._most_tasks = most_tasks and max(most_tasks, sharing.most_tasks)
+        self._rules = hand
         self._watch = watch
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
@@ -164,7 +193,7 @@ class Intake:
         with self._changed:
             if self._stopped or self._chosen or not self._hand:
                 return []
-            if self._hand[0].work.task.request.model != model:
+            if self._next().work.task.request.model != model:
                 return []
             self._chosen = self._choose()
             return [in_hand.work for in_hand in self._chosen]
@@ -199,8 +228,11 @@ class Intake:
         return self._receiver.stop(grace)
 
     def _run(self) -> None:
-        while (patient := self._turn()) is not None:
-            message = self._receiver.next(patient=patient)
+        while (turn := self._turn()) is not None:
+            patient = turn is _Turn.WAIT
+            message = self._receiver.next(
+                patient=patient, most=self._room(), near=turn is _Turn.LOOK_FOR_NEAR
+            )
             if message is None:
                 self._next_look = time.monotonic() + self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
@@ -216,37 +248,43 @@ class Intake:
             with self._changed:
                 self._preparing = None
 
-    def _turn(self) -> bool | None:
+    def _turn(self) -> _Turn | None:
         """Wait until a message may be taken.
 
         Returns:
-            Whether to wait for one rather than to look; None once the agent is to stop.
+            How; None once the agent is to stop.
         """
         while not self._stopped:
             self._give_back_what_cannot_begin()
             with self._changed:
+                if self._receiver.has_arrived:
+                    return _Turn.LOOK
                 if self._gpu_waits and not self._hand:
-                    return True
-                seconds = self._seconds_to_next_look()
+                    return _Turn.WAIT
+                seconds, look = self._next_turn()
                 if seconds <= 0:
-                    return False
+                    return look
                 self._changed.wait(min(seconds, _TICK_SECONDS))
         return None
 
-    def _seconds_to_next_look(self) -> float:
+    def _next_turn(self) -> tuple[float, _Turn]:
+        """Return in how long to look, and how."""
         held = [*self._chosen, *self._hand]
-        full = len(held) >= self._most_tasks
+        full = len(held) >= self._rules.most()
         full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
         if full or self._was_too_early:
-            return _TICK_SECONDS
-        would_begin = self._progress.remaining()
-        soon = _SOON_SECONDS
-        if held:
-            passes = self._sharing.passes_before_another([each.work for each in self._hand])
-            passes += bool(self._chosen)
-            would_begin += passes * self._progress.usual() if passes else 0.0
-            soon = _VERY_SOON_SECONDS
-        return max(would_begin - soon, self._next_look - time.monotonic())
+            return _TICK_SECONDS, _Turn.LOOK
+        works, chosen = [each.work for each in self._hand], bool(self._chosen)
+        pause = self._next_look - time.monotonic()
+        seconds = max(self._rules.seconds_until_another(works, chosen=chosen), pause)
+        if seconds <= 0:
+            return seconds, _Turn.LOOK
+        near = max(self._rules.seconds_until_near(works, chosen=chosen), pause)
+        return min((seconds, _Turn.LOOK), (near, _Turn.LOOK_FOR_NEAR), key=lambda turn: turn[0])
+
+    def _room(self) -> int:
+        with self._changed:
+            return self._rules.room(len(self._chosen) + len(self._hand))
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
@@ -254,7 +292,7 @@ class Intake:
             held = [*self._chosen, *self._hand]
             if not held or self._gpu_waits:
                 return
-            if time.monotonic() - held[0].since < _LONGEST_IN_HAND_SECONDS:
+            if not self._rules.waits_too_long(held[0].since):
                 return
             messages = self._let_go()
             self._was_too_early = True
@@ -263,11 +301,17 @@ class Intake:
 
     def _choose(self) -> list[_InHand]:
         """Take from the hand what is drawn in the next pass."""
-        first, *others = (in_hand.work for in_hand in self._hand)
-        works = [first, *self._sharing.company(first, others)]
+        index = self._rules.first([each.work for each in self._hand])
+        works = [each.work for each in self._hand]
+        first = works.pop(index)
+        works = [first, *self._sharing.company(first, works)]
         taken = [each for each in self._hand if _is_in(each.work, works)]
         self._hand = [each for each in self._hand if not _is_in(each.work, works)]
+        self._rules.took(index)
         return taken
+
+    def _next(self) -> _InHand:
+        return self._hand[self._rules.first([each.work for each in self._hand])]
 
     def _let_go(self) -> list[Received]:
         messages = [in_hand.work.message for in_hand in (*self._chosen, *self._hand)]
@@ -352,7 +396,7 @@ class Intake:
             final=(TaskFailure,),
             begun=False,
         )
-        self._models.fetch_ahead(work.task.request.model)
+        self._models.fetch_ahead(work.task.request.model, then=self._warm)
         for each in additions_of(work.task.request):
             self._models.fetch_ahead(each.name, kind=each.kind)
         work.key = self._sharing.key(work)

@@ -3,7 +3,7 @@
     <directory>/models/<digest>/      files of one model, whole and checked
     <directory>/incoming/<digest>/    files that are being downloaded
     <directory>/locks/<digest>        locked shared by whoever uses a model, exclusively by whoever
-                                      downloads or removes it
+                                      downloads or removes it, so that one does for all
 
 A model gets its place in `models` by one rename, so it is whole or absent. The kernel drops the
 locks of a process that dies.
@@ -14,52 +14,60 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from ...contract import ModelFile, ModelManifest
+from ...contract import ModelManifest
 from ...contract.model_kind import PIPELINE
+from ...contract.tiers import S3
 from .engine import ModelDirectory
 from .failure import TaskFailure
 from .manifest import check_kind
+from .model_download import download
 from .model_in_use import ModelInUse
 from .model_source import ModelSource
+from .reload_cost import ReloadCosts
 
 _LOG = logging.getLogger(__name__)
 _MARKER = ".complete"
 """No path in a manifest may start with a dot, so no file of a model has this name."""
 _RESERVED = ".reserved"
-_DOWNLOADS = 4
-_TRIES = 2
-_LOCK_PAUSE_SECONDS = 0.1
+_LOCK_PAUSE_SECONDS = 0.02
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LOCK_SECONDS = 900.0
 """Longest to wait for another agent that downloads the same model."""
 
 
-class _Mismatch(Exception):
-    pass
-
-
 class ModelCache:
-    """Brings models to the disk and removes those that were not used for longest."""
+    """Brings models to the disk and removes those that it costs least to bring again."""
 
-    def __init__(self, source: ModelSource, *, directory: Path, max_bytes: int) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        directory: Path,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Open or make a cache.
 
         Args:
             source: Where models come from.
             directory: The cache's directory.
             max_bytes: Most bytes in it.
+            clock: What downloads are timed by. Default: the system's.
         """
         self._source = source
+        self._clock = clock
+        self._costs = ReloadCosts(directory)
+        # Digests of what this agent has brought and not opened since.
+        self._brought: set[str] = set()
         self._max_bytes = max_bytes
         self._models = directory / "models"
         self._incoming = directory / "incoming"
@@ -87,6 +95,27 @@ class ModelCache:
         Raises:
             TaskFailure: If it is not in the bucket, or not as its manifest says.
         """
+        model = self._use(name, kind, wait_seconds)
+        if model.directory.digest in self._brought:
+            self._brought.discard(model.directory.digest)
+            return replace(model, tier=S3)
+        return model
+
+    def fetch_ahead(self, name: str, *, kind: str = PIPELINE) -> ModelInUse:
+        """Return a model that will be opened soon; whoever opens it learns where it was before.
+
+        Waits for no other agent.
+
+        Args:
+            name: The model's name.
+            kind: What it must be.
+
+        Raises:
+            TaskFailure: As `open` does, and if another agent downloads it.
+        """
+        return self._use(name, kind, 0.0)
+
+    def _use(self, name: str, kind: str, wait_seconds: float) -> ModelInUse:
         manifest = self._source.manifest(name)
         check_kind(manifest, kind)
         if manifest.size > self._max_bytes:
@@ -96,7 +125,7 @@ class ModelCache:
             )
         lock = self._locked_whole(name, manifest, wait_seconds)
         path = self._models / manifest.digest
-        os.utime(path / _MARKER)
+        self._costs.use(path, seconds=_seconds(path), size=manifest.size)
         return ModelInUse(
             directory=ModelDirectory(name=name, digest=manifest.digest, path=path),
             defaults=manifest.defaults,
@@ -117,6 +146,7 @@ class ModelCache:
                 try:
                     if not self._is_whole(manifest):
                         self._download(name, manifest)
+                        self._brought.add(manifest.digest)
                 finally:
                     os.close(exclusive)
             elif time.monotonic() >= deadline:
@@ -147,7 +177,7 @@ class ModelCache:
                 if error.errno not in _DISK_FULL:
                     raise
                 # The disk holds less than the cache may: others write there, too.
-                if self._evict_oldest():
+                if self._evict_cheapest():
                     continue
                 raise TaskFailure(
                     "generation-failed",
@@ -162,41 +192,29 @@ class ModelCache:
         _remove(target)
         _remove(incoming)
         self._reserve(incoming, manifest)
-        began = time.monotonic()
+        began = self._clock()
         try:
-            with ThreadPoolExecutor(_DOWNLOADS, "download") as pool:
-                # Largest first, so that the last thread is not alone with it.
-                files = sorted(manifest.files, key=lambda file: -file.size)
-                list(pool.map(lambda file: self._fetch(name, file, incoming), files))
-            marker = {"digest": manifest.digest, "size": manifest.size, "name": name}
+            download(self._source, name, manifest.files, incoming)
+            seconds = round(self._clock() - began, 3)
+            marker = {
+                "digest": manifest.digest,
+                "size": manifest.size,
+                "name": name,
+                "seconds": seconds,
+            }
             (incoming / _MARKER).write_text(json.dumps(marker), "utf-8")
             (incoming / _RESERVED).unlink()
             incoming.rename(target)
         except BaseException:
             _remove(incoming)
             raise
-        seconds = round(time.monotonic() - began, 3)
         _LOG.info("downloaded", extra={"model": name, "bytes": manifest.size, "seconds": seconds})
-
-    def _fetch(self, name: str, file: ModelFile, incoming: Path) -> None:
-        path = incoming / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, _TRIES + 1):
-            try:
-                _write_checked(path, file, self._source.read(name, file))
-                return
-            except _Mismatch as mismatch:
-                _LOG.warning("model %r: %s: %s", name, file.path, mismatch)
-                if attempt == _TRIES:
-                    raise TaskFailure(
-                        "model-invalid", f"model {name!r}: {file.path} {mismatch}"
-                    ) from None
 
     def _reserve(self, incoming: Path, manifest: ModelManifest) -> None:
         """Make room for a model and claim it."""
         with self._alone():
             used = {path: _size(path) for path in self._directories()}
-            for path in self._oldest_first():
+            for path in self._cheapest_first():
                 if sum(used.values()) + manifest.size <= self._max_bytes:
                     break
                 if self._evict(path):
@@ -210,12 +228,12 @@ class ModelCache:
             incoming.mkdir()
             (incoming / _RESERVED).write_text(str(manifest.size), "ascii")
 
-    def _oldest_first(self) -> list[Path]:
-        return sorted(self._models.iterdir(), key=_last_use)
+    def _cheapest_first(self) -> list[Path]:
+        return sorted(self._models.iterdir(), key=self._costs.worth)
 
-    def _evict_oldest(self) -> bool:
+    def _evict_cheapest(self) -> bool:
         with self._alone():
-            return any(self._evict(path) for path in self._oldest_first())
+            return any(self._evict(path) for path in self._cheapest_first())
 
     def _evict(self, path: Path) -> bool:
         lock = self._try_lock(path.name, fcntl.LOCK_EX)
@@ -223,6 +241,7 @@ class ModelCache:
             return False
         try:
             _LOG.info("evicted", extra={"digest": path.name})
+            self._costs.remove(self._costs.worth(path))
             _remove(path)
             return True
         finally:
@@ -259,23 +278,6 @@ class ModelCache:
             os.close(descriptor)
 
 
-def _write_checked(path: Path, file: ModelFile, pieces: Iterator[bytes]) -> None:
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("wb") as target:
-        for piece in pieces:
-            size += len(piece)
-            if size > file.size:
-                break
-            digest.update(piece)
-            target.write(piece)
-    if size != file.size:
-        more = "more" if size > file.size else f"{size}"
-        raise _Mismatch(f"has {more} bytes instead of {file.size}")
-    if digest.hexdigest() != file.sha256:
-        raise _Mismatch(f"has SHA-256 {digest.hexdigest()} instead of {file.sha256}")
-
-
 def _size(path: Path) -> int:
     """Return the bytes that a directory of the cache has or has claimed."""
     for name, read in _SIZE_FILES:
@@ -290,11 +292,11 @@ _SIZE_FILES: tuple[tuple[str, Callable[[str], int]], ...] = (
 )
 
 
-def _last_use(path: Path) -> float:
-    try:
-        return (path / _MARKER).stat().st_mtime
-    except OSError:
-        return 0.0
+def _seconds(path: Path) -> float:
+    """Return how long a model took to bring; 0 of one from before that was noted."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads((path / _MARKER).read_text("utf-8"))["seconds"])
+    return 0.0
 
 
 def _remove(path: Path) -> None:

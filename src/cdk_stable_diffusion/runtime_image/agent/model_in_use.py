@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from ...contract import GenerationDefaults
+from ...contract.tiers import DISK
 from .engine import ModelDirectory
 
 
@@ -16,10 +17,12 @@ class ModelInUse:
     Attributes:
         directory: What the engine loads.
         defaults: What a request runs with where it says nothing.
+        tier: Where it was before: `contract.tiers.DISK`, or `S3` if it was brought for this use.
     """
 
     directory: ModelDirectory
     defaults: GenerationDefaults
+    tier: str = DISK
     _lock: int | None = field(default=None, repr=False)
 
     def close(self) -> None:

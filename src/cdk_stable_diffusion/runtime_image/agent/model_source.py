@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from ...contract import ModelFile, ModelManifest
 from ...contract.keys import model_manifest_key, model_prefix
@@ -18,10 +17,10 @@ from .aws_errors import error_code, is_absent
 from .failure import TaskFailure
 from .manifest import MAX_MANIFEST_BYTES, read_manifest
 
+_LOG = logging.getLogger(__name__)
 _MANIFEST_SECONDS = 60.0
-_RANGE_BYTES = 8 << 20
-_RANGES_AT_ONCE = 8
-"""One connection to S3 gives a fraction of what a node's network takes."""
+_PIECE_BYTES = 96 << 10
+"""Below the size from which the agent has memory taken from the system and given back for each."""
 
 _BEYOND_END = frozenset({"416", "InvalidRange"})
 
@@ -62,39 +61,44 @@ class ModelSource:
         self._known[model] = _Known(manifest, time.monotonic() + _MANIFEST_SECONDS)
         return manifest
 
-    def read(self, model: str, file: ModelFile) -> Iterator[bytes]:
-        """Return the pieces of a file in order, fetched some at a time.
+    def read_range(self, model: str, file: ModelFile, start: int, end: int) -> Iterator[bytes]:
+        """Return the pieces of a part of a file, in order.
+
+        A connection that breaks is made again, and goes on where it was.
 
         Args:
             model: The model's name.
-            file: The file, from the model's manifest. No more than its size is read.
+            file: The file, from the model's manifest.
+            start: Where the part begins.
+            end: Where it ends, behind its last byte. No more is read; less, where the file ends.
 
         Raises:
             TaskFailure: If it is not there.
         """
-        fetched: deque[Future[bytes]] = deque()
-        pool = ThreadPoolExecutor(_RANGES_AT_ONCE, "range")
-        try:
-            for start in range(0, file.size, _RANGE_BYTES):
-                if len(fetched) == _RANGES_AT_ONCE:
-                    yield fetched.popleft().result()
-                fetched.append(pool.submit(self._read_range, model, file, start))
-            while fetched:
-                yield fetched.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        at = start
+        while at < end:
+            begun_at = at
+            try:
+                for piece in self._pieces(model, file, at, end):
+                    at += len(piece)
+                    yield piece
+                return
+            except (HTTPClientError, IncompleteReadError) as error:
+                # Where nothing came at all, the client itself has tried again.
+                if at == begun_at:
+                    raise
+                _LOG.warning("model %r: %s broke off at %d: %s", model, file.path, at, error)
 
-    def _read_range(self, model: str, file: ModelFile, start: int) -> bytes:
-        end = min(start + _RANGE_BYTES, file.size) - 1
+    def _pieces(self, model: str, file: ModelFile, start: int, end: int) -> Iterator[bytes]:
         try:
             answer = self._s3.get_object(
                 Bucket=self._bucket,
                 Key=model_prefix(model) + file.path,
-                Range=f"bytes={start}-{end}",
+                Range=f"bytes={start}-{end - 1}",
             )
         except ClientError as error:
             if error_code(error) in _BEYOND_END:
-                return b""
+                return
             if is_absent(error):
                 raise TaskFailure(
                     "model-invalid",
@@ -102,8 +106,9 @@ class ModelSource:
                 ) from None
             raise
         with closing(answer["Body"]) as body:
-            data: bytes = body.read()
-        return data
+            while start < end and (piece := body.read(min(_PIECE_BYTES, end - start))):
+                start += len(piece)
+                yield piece
 
     def _read_manifest(self, model: str) -> ModelManifest:
         key = model_manifest_key(model)

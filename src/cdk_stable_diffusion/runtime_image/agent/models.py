@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 
 from ...contract.model_kind import PIPELINE
 from ...contract.routing import STATIC
+from .engine import ModelDirectory
 from .failure import TaskFailure
+from .fetch_ahead import FetchAhead, Wanted
 from .image_models import ImageModel, ImageModels
 from .manifest import check_kind
 from .model_cache import LOCK_SECONDS, ModelCache
@@ -49,6 +51,7 @@ class Models:
         self._open_cache = cache
         self._cache: ModelCache | None = None
         self._opening = threading.Lock()
+        self._fetching_ahead = FetchAhead(self._fetch_ahead)
 
     def open(
         self, name: str, *, kind: str = PIPELINE, wait_seconds: float = LOCK_SECONDS
@@ -100,18 +103,40 @@ class Models:
                 f"the model and what is added to it have {size} bytes, the cache holds {most}",
             )
 
-    def fetch_ahead(self, name: str, *, kind: str = PIPELINE) -> None:
-        """Bring a model to the disk that will be opened soon, if that is possible already.
+    def fetch_ahead(
+        self,
+        name: str,
+        *,
+        kind: str = PIPELINE,
+        then: Callable[[ModelDirectory], None] | None = None,
+    ) -> None:
+        """Bring a model to the disk that will be opened soon, if that is possible. Never waits.
 
         Args:
             name: The model's name.
             kind: What it must be. Default: a model.
+            then: Called, in a thread of its own, once the model is there. Default: nothing.
         """
+        self._fetching_ahead.want(Wanted(name, kind, then))
+
+    def _fetch_ahead(self, wanted: Wanted) -> None:
         try:
-            self.open(name, kind=kind, wait_seconds=0.0).close()
+            model = self._fetched(wanted)
+            try:
+                if wanted.then is not None:
+                    wanted.then(model.directory)
+            finally:
+                model.close()
         except Exception as error:
             # It may need the room of the one in use. Whoever opens it finds out.
-            _LOG.info("model %r is not fetched ahead: %s", name, error)
+            _LOG.info("model %r is not fetched ahead: %s", wanted.name, error)
+
+    def _fetched(self, wanted: Wanted) -> ModelInUse:
+        carried = self._carried(wanted.name)
+        if carried is not None:
+            check_kind(carried.manifest, wanted.kind)
+            return carried.use()
+        return self._opened_cache().fetch_ahead(wanted.name, kind=wanted.kind)
 
     def _opened_cache(self) -> ModelCache:
         with self._opening:

@@ -1,7 +1,8 @@
-"""A long poll whose connection is ours, so that it can be cut when the agent is to stop."""
+"""Long polls whose connections are ours, so that they can be cut when the agent is to stop."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import os
@@ -25,7 +26,7 @@ _STREAM_BYTES = 1 << 16
 
 
 class AbortablePoll:
-    """Sends an SQS client's ReceiveMessage calls over a connection of its own.
+    """Sends an SQS client's ReceiveMessage calls over connections of its own, one a thread.
 
     botocore signs the call and reads the answer as always; only the sending in between is done
     here, by its documented ``before-send`` event.
@@ -39,7 +40,9 @@ class AbortablePoll:
         """
         self._sqs = sqs
         self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+        self._connections: dict[int, http.client.HTTPConnection] = {}
+        # Each is made from hundreds of certificates.
+        self._tls: ssl.SSLContext | None = None
         self._aborted = False
         # Reading the settings of proxies takes longer than the rest of a call.
         self._proxies = urllib.request.getproxies()
@@ -53,14 +56,12 @@ class AbortablePoll:
         """Say goodbye to the service; an answer that is already on its way is still read."""
         with self._lock:
             self._aborted = True
-            sock = self._connection.sock if self._connection else None
-            if sock is not None:
-                try:
+            for connection in self._connections.values():
+                if connection.sock is not None:
                     # The method of the plain socket: the TLS one would also forget its keys, and
                     # with them the answer.
-                    socket.socket.shutdown(sock, socket.SHUT_WR)
-                except OSError:
-                    return
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(connection.sock, socket.SHUT_WR)
 
     def _send(self, request: Any, **_: Any) -> Any:
         url = urlsplit(request.url)
@@ -90,24 +91,32 @@ class AbortablePoll:
         with self._lock:
             if self._aborted:
                 raise ConnectionAbortedError("the agent is stopping")
-            if self._connection is not None and _dropped(self._connection.sock):
-                self._connection.close()
-                self._connection = None
-            if self._connection is None:
-                self._connection = (
+            connection = self._connections.get(threading.get_ident())
+            if connection is not None and _dropped(connection.sock):
+                connection.close()
+                connection = None
+            if connection is None:
+                connection = (
                     http.client.HTTPSConnection(
-                        host, timeout=_TIMEOUT_SECONDS, context=_tls_context()
+                        host, timeout=_TIMEOUT_SECONDS, context=self._tls_context()
                     )
                     if scheme == "https"
                     else http.client.HTTPConnection(host, timeout=_TIMEOUT_SECONDS)
                 )
-            return self._connection
+                self._connections[threading.get_ident()] = connection
+            return connection
 
     def _disconnect(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            connection = self._connections.pop(threading.get_ident(), None)
+            if connection is not None:
+                connection.close()
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            own = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+            self._tls = ssl.create_default_context(cafile=own or get_cert_path(True))
+        return self._tls
 
 
 class _Body:
@@ -132,8 +141,3 @@ def _dropped(sock: socket.socket | None) -> bool:
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     return bool(poller.poll(0))
-
-
-def _tls_context() -> ssl.SSLContext:
-    own = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return ssl.create_default_context(cafile=own or get_cert_path(True))

@@ -67,11 +67,18 @@ class Receiver:
         """Whether the thread lives."""
         return self._thread.is_alive()
 
-    def next(self, *, patient: bool = True) -> Received | None:
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a message is here that nobody has asked for yet: never."""
+        return False
+
+    def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
 
         Args:
             patient: Whether to wait for one rather than to look once. Default: wait.
+            most: How many a look may bring: it brings one. Default: one.
+            near: Whether it is to need the present model: a queue cannot know. Default: no.
 
         Returns:
             The message, already under lease; None if there was none at a look, or once the agent

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from pathlib import Path
 
 from ...contract import AgentEnvironment
+from ...contract.routing import DYNAMIC
 from .announcements import Announcements
 from .aws import Clients, make_clients
 from .delivery import DeliveryPool
 from .endings import Endings
-from .engine import Engine
+from .engine import Engine, ModelDirectory
+from .hand import Hand, LanesHand, QueueHand
 from .health import HealthServer
 from .image_models import ImageModels
 from .inputs import InputImages, InputPolicy
-from .intake import Intake
+from .intake import Intake, Source
+from .lane_choice import LaneChoice
+from .lane_receiver import LaneReceiver
 from .leases import Leases
+from .loading import Loading
+from .members import members_for
 from .model_cache import ModelCache
+from .model_metrics import ModelMetrics
 from .model_source import ModelSource
 from .models import Models
+from .near_models import NearModels
 from .outputs import Outputs
 from .poll import AbortablePoll
 from .progress import Progress
@@ -68,7 +78,7 @@ class Agent:
         retrier = Retrier(self.shutdown, backoff or Backoff())
         self._queue = TaskQueue(
             clients.sqs,
-            queue_url=environment.queue_url,
+            queue_urls=environment.lane_queue_urls or (environment.queue_url,),
             dead_letter_queue_url=environment.dead_letter_queue_url,
             lease_seconds=environment.lease_seconds,
         )
@@ -113,29 +123,66 @@ class Agent:
         self._watch = Watch(
             outputs=outputs,
             leases=self._leases,
+            progress=progress,
             stop_engine=engine.cancel,
             runtime_name=environment.runtime_name,
         )
-        self._intake = Intake(
-            receiver=Receiver(
+        loading, near = Loading(), NearModels(engine)
+        hand: Hand = QueueHand(progress, sharing, most_tasks=environment.prefetch_tasks)
+        source: Source
+        poll = AbortablePoll(clients.waiting_sqs)
+        give_back = self._returns.give_back
+        if environment.lane_queue_urls:
+            name = environment.replica_name or socket.gethostname()
+            steal_after = environment.steal_after_milliseconds / 1000
+            choice = LaneChoice(
+                name,
+                len(environment.lane_queue_urls),
+                steal_after=steal_after,
+                now=time.monotonic(),
+            )
+            source = LaneReceiver(
                 self._queue,
-                AbortablePoll(clients.waiting_sqs),
+                poll,
                 self._leases,
                 self.shutdown,
-                self._returns.give_back,
-            ),
+                give_back,
+                choice=choice,
+                members=members_for(environment, name, is_ready=lambda: self.worker.ready),
+                near=near,
+                loading=loading,
+                progress=progress,
+            )
+            hand = LanesHand(
+                hand,
+                progress=progress,
+                sharing=sharing,
+                loading=loading,
+                near=near,
+                left_over=lambda: choice.left_over,
+                steal_after=steal_after,
+            )
+        else:
+            source = Receiver(self._queue, poll, self._leases, self.shutdown, give_back)
+
+        def warm(model: ModelDirectory) -> None:
+            near.is_known(model.name, model.digest)
+            engine.warm(model)
+
+        self._intake = Intake(
+            receiver=source,
             leases=self._leases,
             returns=self._returns,
             outputs=outputs,
             models=models,
+            warm=warm,
             inputs=InputImages(InputPolicy.of(environment), clients.s3),
             endings=endings,
             deliveries=deliveries,
             retrier=retrier,
-            progress=progress,
             sharing=sharing,
+            hand=hand,
             watch=self._watch,
-            most_tasks=environment.prefetch_tasks,
             most_bytes=environment.prefetch_bytes,
         )
         self.worker = Worker(
@@ -150,6 +197,13 @@ class Agent:
             retrier=retrier,
             shutdown=self.shutdown,
             sharing=sharing,
+            loading=loading,
+            near=near,
+            metrics=(
+                ModelMetrics(runtime_name=environment.runtime_name, queue_url=environment.queue_url)
+                if environment.runtime_class == DYNAMIC
+                else None
+            ),
             preloaded=environment.models,
             task_timeout_seconds=environment.task_timeout_seconds,
             max_input_pixels=environment.max_input_pixels,

@@ -1,14 +1,20 @@
-"""The runtime's queue, in the agent's words."""
+"""The runtime's queue, or its lanes, in the agent's words."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 WAIT_SECONDS = 20
 """Longest that SQS lets one call wait for a message."""
 
+MOST_AT_ONCE = 10
+"""Most messages that one call takes."""
+
+_WAITING = "ApproximateNumberOfMessages"
 ERROR_CODE_ATTRIBUTE = "error_code"
 ERROR_DETAIL_ATTRIBUTE = "error_detail"
 _MAX_ATTRIBUTE_CHARACTERS = 1_000
@@ -26,6 +32,9 @@ class Received:
         body: Its text.
         receive_count: How often it has been received, this time included.
         attributes: Its message attributes, as SQS gives them.
+        lane: Number of the queue that it came from.
+        waited_seconds: How long it was there, by this machine's clock.
+        stolen: Whether another replica is that queue's home.
     """
 
     message_id: str
@@ -33,6 +42,9 @@ class Received:
     body: str = field(repr=False)
     receive_count: int
     attributes: dict[str, Any]
+    lane: int = 0
+    waited_seconds: float = 0.0
+    stolen: bool = False
 
     @property
     def redriven(self) -> bool:
@@ -44,48 +56,85 @@ class TaskQueue:
     """Takes, keeps, gives back, removes and sets aside messages."""
 
     def __init__(
-        self, sqs: Any, *, queue_url: str, dead_letter_queue_url: str, lease_seconds: int
+        self,
+        sqs: Any,
+        *,
+        queue_urls: Sequence[str],
+        dead_letter_queue_url: str,
+        lease_seconds: int,
     ) -> None:
         """Connect.
 
         Args:
             sqs: SQS client.
-            queue_url: The runtime's queue.
+            queue_urls: The runtime's queue, or the queues of its lanes in their order.
             dead_letter_queue_url: Queue for messages that are given up.
             lease_seconds: How long a message stays hidden from others after it was taken or kept.
         """
         self._sqs = sqs
-        self._queue_url = queue_url
+        self._queue_urls = tuple(queue_urls)
         self._dead_letter_queue_url = dead_letter_queue_url
         self._lease_seconds = lease_seconds
 
-    def receive(self, sqs: Any, *, wait_seconds: int = WAIT_SECONDS) -> Received | None:
+    def receive(
+        self, sqs: Any, *, lane: int = 0, wait_seconds: int = WAIT_SECONDS
+    ) -> Received | None:
         """Take a message.
 
         Args:
             sqs: SQS client to wait with, whose connection may be cut.
+            lane: Which queue to take it from. Default: the first.
             wait_seconds: How long to wait for one. Default: as long as SQS allows.
 
         Returns:
             The message, or None if none came.
         """
+        found = self.receive_some(sqs, lane=lane, most=1, wait_seconds=wait_seconds)
+        return found[0] if found else None
+
+    def receive_some(
+        self, sqs: Any, *, lane: int, most: int, wait_seconds: int, stolen: bool = False
+    ) -> list[Received]:
+        """Take messages.
+
+        Args:
+            sqs: SQS client to wait with, whose connection may be cut.
+            lane: Which queue to take them from.
+            most: How many to take at most.
+            wait_seconds: How long to wait for the first.
+            stolen: Whether another replica is that queue's home. Default: none.
+
+        Returns:
+            The messages; empty if none came.
+        """
         answer = sqs.receive_message(
-            QueueUrl=self._queue_url,
-            MaxNumberOfMessages=1,
+            QueueUrl=self._queue_urls[lane],
+            MaxNumberOfMessages=max(1, min(most, MOST_AT_ONCE)),
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=self._lease_seconds,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             MessageAttributeNames=["All"],
         )
-        for message in answer.get("Messages", ()):
-            return Received(
+        return [
+            Received(
                 message_id=message["MessageId"],
                 receipt=message["ReceiptHandle"],
                 body=message["Body"],
                 receive_count=int(message["Attributes"]["ApproximateReceiveCount"]),
                 attributes=message.get("MessageAttributes", {}),
+                lane=lane,
+                waited_seconds=_seconds_since(message["Attributes"].get("SentTimestamp")),
+                stolen=stolen,
             )
-        return None
+            for message in answer.get("Messages", ())
+        ]
+
+    def waiting(self, lane: int) -> int:
+        """Return how many messages wait in a lane, as far as SQS knows."""
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._queue_urls[lane], AttributeNames=[_WAITING]
+        )
+        return int(answer["Attributes"][_WAITING])
 
     def keep(self, message: Received) -> None:
         """Hide a message from others for another lease."""
@@ -102,7 +151,9 @@ class TaskQueue:
 
     def delete(self, message: Received) -> None:
         """Remove a message for good."""
-        self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
+        self._sqs.delete_message(
+            QueueUrl=self._queue_urls[message.lane], ReceiptHandle=message.receipt
+        )
 
     def copy_to_dead_letters(self, message: Received, *, code: str, detail: str) -> None:
         """Copy a message to the dead letters, with the reason as attributes.
@@ -130,5 +181,11 @@ class TaskQueue:
 
     def _set_visibility(self, message: Received, seconds: int) -> None:
         self._sqs.change_message_visibility(
-            QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
+            QueueUrl=self._queue_urls[message.lane],
+            ReceiptHandle=message.receipt,
+            VisibilityTimeout=seconds,
         )
+
+
+def _seconds_since(milliseconds: str | None) -> float:
+    return max(0.0, time.time() - int(milliseconds) / 1000) if milliseconds else 0.0

@@ -19,6 +19,7 @@ from ...contract import TaskProgress, timestamp
 from ...contract.progress import REPORT_EVERY, RUNNING
 from .leases import Leases
 from .outputs import Outputs
+from .progress import Progress
 from .work import Work
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ LOOK_SECONDS = 2.0
 
 _LONGEST_FIRST_LOOK_SECONDS = 0.5
 _STALE_SECONDS = 1.0
+_BEFORE_ITS_TURN_SECONDS = 0.75
+"""When a task in hand is looked for that waits for the GPU: so that it is not stale then."""
+
 _TICK_SECONDS = 0.25
 _CALLS_AT_ONCE = 4
 
@@ -35,7 +39,7 @@ _CALLS_AT_ONCE = 4
 class _Watched:
     work: Work
     next_look: float
-    look: Future[None]
+    look: Future[None] | None = None
     next_report: float = math.inf
     report: Future[None] | None = None
 
@@ -48,6 +52,7 @@ class Watch:
         *,
         outputs: Outputs,
         leases: Leases,
+        progress: Progress,
         stop_engine: Callable[[], None],
         runtime_name: str,
     ) -> None:
@@ -56,11 +61,13 @@ class Watch:
         Args:
             outputs: Where the wishes are and the reports go.
             leases: The messages in hand; a task whose message is not is watched no more.
+            progress: How long the GPU is busy.
             stop_engine: Stops the running generation within one step, if there is one.
             runtime_name: Name of this runtime, for the reports.
         """
         self._outputs = outputs
         self._leases = leases
+        self._progress = progress
         self._stop_engine = stop_engine
         self._runtime_name = runtime_name
         self._changed = threading.Condition()
@@ -85,24 +92,30 @@ class Watch:
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, work: Work) -> None:
-        """Watch a task from now on; the first look is on its way when this returns."""
+        """Watch a task from now on.
+
+        The first look is on its way when this returns, unless the task has to wait for the GPU:
+        then there is time for it until shortly before its turn.
+        """
+        seconds = self._progress.remaining() - _BEFORE_ITS_TURN_SECONDS
+        has_time = 0 < seconds < LOOK_SECONDS
         with self._changed:
             if self._stopped:
                 return
-            look = self._calls.submit(self._look, work)
-            self._watched[work.message.receipt] = _Watched(
-                work, time.monotonic() + LOOK_SECONDS, look
-            )
+            watched = _Watched(work, time.monotonic() + (seconds if has_time else LOOK_SECONDS))
+            if not has_time:
+                watched.look = self._calls.submit(self._look, work)
+            self._watched[work.message.receipt] = watched
             self._changed.notify_all()
 
     def is_cancelled(self, work: Work) -> bool:
-        """Tell whether a task is cancelled, waiting for the first look if that takes no long time.
+        """Tell whether a task is cancelled, waiting for a first look if that takes no long time.
 
         Where nobody can say so soon the task is begun; a wish that shows later stops it then.
         """
         with self._changed:
             watched = self._watched.get(work.message.receipt)
-        if watched is not None:
+        if watched is not None and watched.look is not None:
             wait((watched.look,), _LONGEST_FIRST_LOOK_SECONDS)
         return work.cancelled
 
@@ -119,7 +132,8 @@ class Watch:
             for watched in self._of(works):
                 now = time.monotonic()
                 watched.next_report = now + REPORT_EVERY.total_seconds()
-                if watched.next_look - now < LOOK_SECONDS - _STALE_SECONDS:
+                is_stale = watched.next_look - now < LOOK_SECONDS - _STALE_SECONDS
+                if is_stale or watched.look is None:
                     # It was held for a while; who cancelled it since shall not wait longer.
                     watched.next_look = now
             self._changed.notify_all()
@@ -151,7 +165,15 @@ class Watch:
                 _LOG.exception("watching broke")
             with self._changed:
                 if not self._stopped:
-                    self._changed.wait(_TICK_SECONDS if self._watched else None)
+                    self._changed.wait(self._seconds_to_next_turn())
+
+    def _seconds_to_next_turn(self) -> float | None:
+        if not self._watched:
+            return None
+        if any(work.cancelled for work in self._running):
+            return _TICK_SECONDS
+        due = min(min(each.next_look, each.next_report) for each in self._watched.values())
+        return max(_TICK_SECONDS, due - time.monotonic())
 
     def _turn(self) -> None:
         """Ask and tell what is due."""
@@ -166,7 +188,8 @@ class Watch:
                 if self._stopped:
                     return
                 work = watched.work
-                if not work.cancelled and now >= watched.next_look and watched.look.done():
+                is_looking = watched.look is not None and not watched.look.done()
+                if not work.cancelled and now >= watched.next_look and not is_looking:
                     watched.next_look = now + LOOK_SECONDS
                     watched.look = self._calls.submit(self._look, work)
                 if now >= watched.next_report and (watched.report is None or watched.report.done()):

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from functools import partial
 
 from ...contract import TaskRequest, image_seed
+from ...contract.tiers import DISK, GPU, MEMORY, S3
 from .additions import AdditionsInUse, additions_of, open_additions
 from .delivery import DeliveryPool
 from .endings import Endings
 from .engine import Drawing, Engine, EngineCancelled, Generation
 from .failure import TaskFailure
 from .intake import Intake
+from .loading import Loading
 from .model_in_use import ModelInUse
+from .model_metrics import ModelMetrics
 from .models import Models
+from .near_models import NearModels
 from .progress import Progress
 from .retry import Retrier
 from .returns import Returns
@@ -55,6 +59,9 @@ class Worker:
         retrier: Retrier,
         shutdown: Shutdown,
         sharing: Sharing,
+        loading: Loading,
+        near: NearModels,
+        metrics: ModelMetrics | None,
         preloaded: tuple[str, ...],
         task_timeout_seconds: float,
         max_input_pixels: int,
@@ -73,6 +80,9 @@ class Worker:
             retrier: How to try again.
             shutdown: Ends the work.
             sharing: Told how passes went.
+            loading: Told how long loads take.
+            near: Told which model the GPU works with.
+            metrics: Told where models were; None where they never change.
             preloaded: Models to have ready before the first task.
             task_timeout_seconds: Longest a task may generate, and so those that share a pass.
             max_input_pixels: Most pixels of an input image.
@@ -88,6 +98,9 @@ class Worker:
         self._retrier = retrier
         self._shutdown = shutdown
         self._sharing = sharing
+        self._loading = loading
+        self._near = near
+        self._metrics = metrics
         self._preloaded = preloaded
         self._task_timeout_seconds = task_timeout_seconds
         self._max_input_pixels = max_input_pixels
@@ -259,16 +272,32 @@ class Worker:
         for work in works:
             work.begin()
             self._returns.begin(work.message, work.tries)
-            _LOG.info("started", extra={**work.log_fields(), **together})
+            stolen = {"stolen": True} if work.message.stolen else {}
+            _LOG.info("started", extra={**work.log_fields(), **together, **stolen})
         began = time.monotonic()
-        model = self._use(works[0].task.request.model, works[0].task.request)
-        # An engine that died while there was nothing to do must not cost these tasks a try.
-        self._engine.wait_until_ready(_RESTART_SECONDS)
-        if self._engine.health().model != model.directory.digest:
-            self._engine.load(model.directory, timeout=LOAD_SECONDS)
-            for work in works:
-                work.loading_seconds = time.monotonic() - began
-        return model
+        request = works[0].task.request
+        loaded = False
+        self._near.uses(request.model)
+        self._loading.begin()
+        self._intake.wake()
+        try:
+            model = self._use(request.model, request)
+            self._near.is_known(request.model, model.directory.digest)
+            # An engine that died while there was nothing to do must not cost these tasks a try.
+            self._engine.wait_until_ready(_RESTART_SECONDS)
+            tier = GPU
+            if self._engine.health().model != model.directory.digest:
+                tier = self._engine.load(model.directory, timeout=LOAD_SECONDS)
+                loaded = tier != GPU
+                for work in works:
+                    work.loading_seconds = time.monotonic() - began
+            if self._metrics is not None:
+                # What was brought for this task may have come further meanwhile.
+                is_farther = tier == DISK or (tier == MEMORY and model.tier == S3)
+                self._metrics.used(works, model.tier if is_farther else tier)
+            return model
+        finally:
+            self._loading.end(loaded=loaded)
 
     def _draw(self, works: Sequence[Work], model: ModelInUse) -> tuple[Drawing, ...]:
         generations = [

@@ -15,7 +15,7 @@ from .embeddings import embeddings_applied
 
 
 class Additions:
-    """What is added to one loaded pipeline. Gone with it when the next model is loaded."""
+    """What is added to one loaded pipeline. It moves with it, and is gone with it."""
 
     def __init__(self, pipeline: Any, directory: Path) -> None:
         """Begin with the bare model.
@@ -27,6 +27,11 @@ class Additions:
         self.adapters = Adapters(pipeline)
         self.control = Control(pipeline, directory)
         self._autoencoders = Autoencoders(pipeline)
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """What is kept beside the pipeline's own modules."""
+        return (*self.control.modules, *self._autoencoders.modules)
 
     @contextmanager
     def applied(

@@ -27,6 +27,11 @@ class Autoencoders:
         self._own: Any = getattr(pipeline, "vae", None)
         self._kept: tuple[str, Any] | None = None
 
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """The one that is kept."""
+        return () if self._kept is None else (self._kept[1],)
+
     @contextmanager
     def applied(self, pipeline: Any, asset: Asset | None) -> Iterator[None]:
         """Have a pipeline use an autoencoder while something is drawn.

@@ -57,9 +57,14 @@ class Control:
             directory: The model's directory.
         """
         self._pipeline = pipeline
-        self._directory = directory / CONTROL_DIRECTORY
+        self.directory = directory
         self._network: Any = None
         self._pipelines: dict[str, Any] = {}
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """The network, if it is read."""
+        return () if self._network is None else (self._network,)
 
     def pipeline_for(self, task_type: str) -> Any:
         """Return a pipeline that follows a picture, and shares all its parts with the loaded one.
@@ -86,7 +91,8 @@ class Control:
     def _load(self) -> Any:
         from diffusers import ControlNetModel
 
-        config = self._directory / "config.json"
+        directory = self.directory / CONTROL_DIRECTORY
+        config = directory / "config.json"
         if not config.is_file():
             raise EngineFailure(
                 "unsupported-request",
@@ -100,11 +106,11 @@ class Control:
                     "model-invalid", f"{CONTROL_DIRECTORY}/config.json is not that of a {_CLASS}"
                 )
             network = ControlNetModel.from_pretrained(
-                str(self._directory),
+                str(directory),
                 torch_dtype=unet.dtype,
                 use_safetensors=True,
                 local_files_only=True,
-                variant=variant_of(self._directory),
+                variant=variant_of(directory),
             )
             _check(network, unet)
             _check_scale(network, self._pipeline.vae_scale_factor)

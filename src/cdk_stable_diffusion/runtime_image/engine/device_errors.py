@@ -9,6 +9,19 @@ import torch
 from .failure import BrokenDevice, EngineFailure
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory has run out, of the device or of the host.
+
+    Args:
+        error: What a library or `raise_device_errors` raised.
+    """
+    if isinstance(error, EngineFailure):
+        return error.code == "out-of-memory"
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error)
+
+
 def raise_device_errors(error: Exception) -> None:
     """Raise what a device's fault means; do nothing about any other error.
 
@@ -20,7 +33,7 @@ def raise_device_errors(error: Exception) -> None:
         BrokenDevice: If the device needs a new process.
     """
     text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,33 @@ from PIL import Image
 
 from ...contract import limits
 from ...contract.task_type import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, UPSCALE
-from .additions import Additions
 from .asset_files import Asset
 from .clip_skip import norm_found, skipped_layers
-from .device_errors import raise_device_errors
+from .device_errors import is_out_of_memory, raise_device_errors
 from .failure import Cancelled, EngineFailure
-from .finishing import NO_CHECKER, Check, Finishing
+from .finishing import Finishing
 from .input_pictures import decode_mask, decode_picture, fitted
+from .loaded_model import LoadedModel
 from .loading import load_pipeline
 from .memory import CudaDevice, PassMemory
-from .model_kind import ModelKind, kind_of
+from .model_directory import weights_size
 from .model_upscaling import upscale_by_model
-from .models_checker import take_checker
 from .passes import check_alike, passes, prompt_arguments
-from .pipeline_classes import pipeline_for, upscaler_scale
+from .pipeline_classes import upscaler_scale
+from .placement import Placement
 from .schedulers import make_scheduler
+from .shelf import Shelf
 from .upscaling import upscale
+from .warmer import CAN_READ_AHEAD, Wanted, Warmer
 
 OnStep = Callable[[int, int], None]
 Drawn = tuple[list["Picture"], dict[str, Any]]
 """The pictures of an order, and the values that were used."""
+
+_Images = tuple[list[Image.Image], list[dict[str, Any]]]
+"""The pictures of all orders of a pass, and the values that were used for each order."""
+
+_LOG = logging.getLogger(__name__)
 
 USUAL_CONTROL_SCALE = 1.0
 USUAL_STRENGTHS = {IMAGE_TO_IMAGE: 0.8, INPAINTING: 1.0}
@@ -94,62 +102,113 @@ class Picture:
 class Diffusion:
     """Holds one model and draws with it. For one thread."""
 
-    def __init__(self, finishing: Finishing | None = None) -> None:
+    def __init__(
+        self,
+        finishing: Finishing | None = None,
+        *,
+        memory_cache_bytes: int = 0,
+        told: Callable[[Mapping[str, str]], None] | None = None,
+    ) -> None:
         """Choose the device: CUDA where there is one.
 
         Args:
             finishing: What is done to each picture that was drawn. Default: nothing.
+            memory_cache_bytes: Most bytes of models to keep in the host's memory besides those on
+                the device. Default: none.
+            told: Called with where models are held, by digest, whenever that changes. Default:
+                nobody is told.
         """
         self._finishing = Finishing() if finishing is None else finishing
-        self._checker: Check | None = None
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._pipeline: Any = None
-        self._own_scheduler: Any = None
-        self._kind: ModelKind | None = None
-        # By task type; they share the pipeline's parts, and so take no memory of their own.
-        self._others: dict[str, Any] = {}
-        self._additions: Additions | None = None
-        self._memory = PassMemory(CudaDevice() if self.device == "cuda" else None)
+        device = CudaDevice() if self.device == "cuda" else None
+        shelf = Shelf[LoadedModel](memory_cache_bytes)
+        self._placement = Placement(device, shelf, told=told)
+        self._shelf = shelf
+        self._warmer = Warmer(
+            in_half=self._in_half,
+            with_checker=self._finishing.needs_models_checker,
+            has_room=self._has_room,
+            put=self._put,
+        )
+        self._memory = PassMemory(device)
+        self._loaded: tuple[str, LoadedModel] | None = None
+        # The last that was asked for, whether or not it could be loaded.
+        self._loading: str | None = None
         self.most_pictures: int | None = None
         """How many pictures like the last ones a pass has memory for; None for any number."""
 
-    def load(self, directory: Path) -> None:
-        """Load a model in place of the one that is held.
+    def load(self, directory: Path, digest: str | None = None) -> str:
+        """Make a model the one to draw with. Others stay as far as there is memory.
 
         Args:
             directory: A diffusers directory, or one with a single-file checkpoint.
+            digest: Identity of its weights. Default: the directory's name.
+
+        Returns:
+            Where it was: `contract.tiers.GPU`, `MEMORY` or `DISK`.
 
         Raises:
-            EngineFailure: If it cannot be loaded.
+            EngineFailure: If it cannot be loaded. Then there is none to draw with.
         """
-        self._unload()
+        self._loaded = None
+        digest = str(directory) if digest is None else digest
+        self._loading = digest
+        self._warmer.leave(digest)
+        size = 0 if self._placement.has(digest) else self._size_of(directory)
+        model, tier = self._placement.bring(digest, partial(self._read, directory), size=size)
+        model.found_in(directory)
+        self._loaded = (digest, model)
+        return tier
+
+    def warm(self, directory: Path, digest: str) -> None:
+        """Have a model read into the host's memory beside what is drawn, if there is room.
+
+        Returns at once; from any thread.
+
+        Args:
+            directory: Its directory.
+            digest: Identity of its weights.
+        """
+        if self._shelf.most_bytes and CAN_READ_AHEAD:
+            self._warmer.warm(Wanted(directory, digest))
+
+    @property
+    def _in_half(self) -> bool:
+        # Half precision is very slow on a CPU.
+        return self.device == "cuda"
+
+    def _size_of(self, directory: Path) -> int:
+        return weights_size(directory, bytes_each=2 if self._in_half else 4)
+
+    def _has_room(self, wanted: Wanted) -> bool:
+        if wanted.digest == self._loading or self._placement.has(wanted.digest):
+            return False
+        return self._shelf.make_room(self._size_of(wanted.directory))
+
+    def _put(self, wanted: Wanted, pipeline: Any, seconds: float) -> None:
+        model = self._made(pipeline, wanted.directory)
+        self._placement.put(wanted.digest, model, seconds=seconds)
+
+    def _made(self, pipeline: Any, directory: Path) -> LoadedModel:
+        with_checker = self._finishing.needs_models_checker
+        return LoadedModel(pipeline, directory, device=self.device, with_checker=with_checker)
+
+    def _read(self, directory: Path) -> LoadedModel:
+        """Read a model into the host's memory."""
         try:
-            # Half precision is very slow on a CPU.
             pipeline = load_pipeline(
                 directory,
-                in_half=self.device == "cuda",
+                in_half=self._in_half,
                 with_checker=self._finishing.needs_models_checker,
-            ).to(self.device)
-            self._checker = take_checker(pipeline)
-            if self._finishing.needs_models_checker and self._checker is None:
-                raise EngineFailure("model-invalid", NO_CHECKER)
-            self._pipeline = pipeline
+            )
+            return self._made(pipeline, directory)
         except EngineFailure:
             raise
         except Exception as error:
-            self._unload()
             raise_device_errors(error)
             raise EngineFailure(
                 "model-invalid", f"cannot be loaded: {type(error).__name__}: {error}"
             ) from error
-        self._pipeline.set_progress_bar_config(disable=True)
-        if self.device == "cuda":
-            # Decodes one picture after the other, which takes no more memory for more of them.
-            self._pipeline.vae.enable_slicing()
-        self._own_scheduler = self._pipeline.scheduler
-        self._additions = Additions(self._pipeline, directory)
-        if upscaler_scale(self._pipeline) is None:
-            self._kind = kind_of(self._pipeline)
 
     def draw(self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]) -> Drawn:
         """Draw.
@@ -190,8 +249,7 @@ class Diffusion:
         """
         check_alike(orders)
         drawn: dict[int, Drawn] = {}
-        self._check_loaded()
-        places = passes(self._pipeline, orders)
+        places = passes(self._model().pipeline, orders)
         for number, each in enumerate(places):
 
             def after_step(step: int, steps: int, number: int = number) -> None:
@@ -201,9 +259,14 @@ class Diffusion:
             drawn.update(zip(each, self._draw(some, after_step, cancelled), strict=True))
         return [drawn[place] for place in range(len(orders))]
 
-    def _check_loaded(self) -> None:
-        if self._pipeline is None:
+    def _current(self) -> tuple[str, LoadedModel]:
+        """Return the model to draw with, and its digest."""
+        if self._loaded is None:
             raise EngineFailure("generation-failed", "no model is loaded", transient=True)
+        return self._loaded
+
+    def _model(self) -> LoadedModel:
+        return self._current()[1]
 
     def _draw(
         self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
@@ -213,15 +276,13 @@ class Diffusion:
 
     def _in_one_pass(
         self, orders: Sequence[Order], on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
-        order = orders[0]
-        self._check_loaded()
+    ) -> _Images:
+        order, model = orders[0], self._model()
         if order.control_image is None:
             # Before anything is decoded: whether the model is for this at all.
-            self._pipeline_for(order.task_type)
+            model.pipeline_for(order.task_type)
         inputs = _decoded(order)
         parameters = [self._parameters(each, inputs) for each in orders]
-        self._memory.begin()
         images = self._images(orders, inputs, parameters[0], on_step, cancelled)
         self.most_pictures = self._memory.most_pictures(len(images))
         return [Image.fromarray(image) for image in images], parameters
@@ -229,12 +290,13 @@ class Diffusion:
     def _finished(
         self,
         orders: Sequence[Order],
-        draw: Callable[[], tuple[list[Image.Image], list[dict[str, Any]]]],
+        draw: Callable[[], _Images],
     ) -> list[Drawn]:
         """Draw, check and mark what was drawn, and divide it among the orders."""
+        model = self._model()
         try:
-            images, parameters = draw()
-            images = self._finishing.finish(images, self._checker)
+            images, parameters = self._with_room(draw)
+            images = self._finishing.finish(images, model.checker)
         except (Cancelled, EngineFailure):
             raise
         except Exception as error:
@@ -253,8 +315,28 @@ class Diffusion:
             for order, values in zip(orders, parameters, strict=True)
         ]
 
+    def _with_room(self, draw: Callable[[], _Images]) -> _Images:
+        """Draw; where other models have the memory that it takes, without them."""
+        digest, _ = self._current()
+        try:
+            return self._measured(draw)
+        except Exception as error:
+            if not (is_out_of_memory(error) and self._placement.spare(digest)):
+                raise
+            _LOG.warning("no memory to draw beside other models: %s", error)
+        # After the error is forgotten, which holds on to what was made so far.
+        self._placement.leave_alone(digest)
+        return self._measured(draw)
+
+    def _measured(self, draw: Callable[[], _Images]) -> _Images:
+        digest, _ = self._current()
+        self._memory.begin(self._placement.spare(digest))
+        drawn = draw()
+        self._placement.drew(self._memory.taken())
+        return drawn
+
     def _parameters(self, order: Order, inputs: _Inputs | None) -> dict[str, Any]:
-        kind = self._model_kind()
+        kind = self._model().kind
         factor = kind.size_multiple
         columns, rows = kind.own_size if inputs is None else inputs.size
         if inputs is not None:
@@ -290,13 +372,12 @@ class Diffusion:
         on_step: OnStep,
         cancelled: Callable[[], bool],
     ) -> Any:
-        order = orders[0]
-        assert self._additions is not None
+        order, model = orders[0], self._model()
         if order.control_image is None:
-            pipeline = self._pipeline_for(order.task_type)
+            pipeline = model.pipeline_for(order.task_type)
         else:
-            pipeline = self._additions.control.pipeline_for(order.task_type)
-        pipeline.scheduler = make_scheduler(self._own_scheduler, order.scheduler)
+            pipeline = model.additions.control.pipeline_for(order.task_type)
+        pipeline.scheduler = make_scheduler(model.own_scheduler, order.scheduler)
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if cancelled():
@@ -311,19 +392,18 @@ class Diffusion:
         if inputs is not None:
             inputs = _fitted(inputs, size)
             pictures = _as_arguments(inputs, parameters, len(order.seeds))
-        kind = self._model_kind()
-        arguments = kind.arguments_for(prompt_arguments(orders))
-        skipped = skipped_layers(self._pipeline, order.clip_skip)
+        arguments = model.kind.arguments_for(prompt_arguments(orders))
+        skipped = skipped_layers(model.pipeline, order.clip_skip)
         if skipped is not None:
             arguments["clip_skip"] = skipped
-        if order.task_type != IMAGE_TO_IMAGE or kind.sizes_image_to_image:
+        if order.task_type != IMAGE_TO_IMAGE or model.kind.sizes_image_to_image:
             # Other image-to-image takes its size from the picture.
             pictures["width"], pictures["height"] = size
-        additions = self._additions.applied(
+        additions = model.additions.applied(
             pipeline, adapters=order.adapters, embeddings=order.embeddings, vae=order.vae
         )
         # The norm is found last: adapters are loaded without its name.
-        with additions, norm_found(self._pipeline, skipped), torch.inference_mode():
+        with additions, norm_found(model.pipeline, skipped), torch.inference_mode():
             result = pipeline(
                 num_inference_steps=parameters["steps"],
                 guidance_scale=parameters["guidance_scale"],
@@ -346,22 +426,9 @@ class Diffusion:
             images = _with_what_is_kept(images, inputs)
         return (images * 255).round().astype("uint8")
 
-    def _model_kind(self) -> ModelKind:
-        # An upscaler has none, and says so here.
-        return self._kind or kind_of(self._pipeline)
-
-    def _pipeline_for(self, task_type: str) -> Any:
-        if task_type not in self._others:
-            other = pipeline_for(self._pipeline, task_type)
-            other.set_progress_bar_config(disable=True)
-            self._others[task_type] = other
-        return self._others[task_type]
-
-    def _upscaled(
-        self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]
-    ) -> tuple[list[Image.Image], list[dict[str, Any]]]:
+    def _upscaled(self, order: Order, on_step: OnStep, cancelled: Callable[[], bool]) -> _Images:
         # Only the model says whether it draws this, or nothing does.
-        self._check_loaded()
+        model = self._model()
         image = _decoded_image(order)
         if order.scale is None:
             raise EngineFailure("unsupported-request", "scale is missing")
@@ -372,7 +439,7 @@ class Diffusion:
             on_step(step, steps)
 
         drawn: dict[str, Any] = {"steps": None, "guidance_scale": None}
-        if upscaler_scale(self._pipeline) is None:
+        if upscaler_scale(model.pipeline) is None:
             if order.prompt or order.negative_prompt:
                 raise EngineFailure(
                     "unsupported-request",
@@ -380,9 +447,9 @@ class Diffusion:
                 )
             larger = upscale(image, order.scale)
         else:
-            self._pipeline.scheduler = make_scheduler(self._own_scheduler, None)
+            model.pipeline.scheduler = make_scheduler(model.own_scheduler, None)
             larger, drawn = upscale_by_model(
-                self._pipeline,
+                model.pipeline,
                 image,
                 prompt=order.prompt,
                 negative_prompt=order.negative_prompt,
@@ -401,17 +468,6 @@ class Diffusion:
             "scale": order.scale,
         }
         return [larger], [parameters]
-
-    def _unload(self) -> None:
-        self._pipeline = None
-        self._own_scheduler = None
-        self._kind = None
-        self._checker = None
-        self._others = {}
-        self._additions = None
-        gc.collect()
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _decoded(order: Order) -> _Inputs | None:

@@ -1,4 +1,4 @@
-"""How many pictures a pass has memory for, by what the last one took."""
+"""What a pass takes of the memory, and how many pictures the next has memory for."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ class Device(Protocol):
         """Return what could be allocated besides what is in use."""
 
 
+class Room(Protocol):
+    """How much memory a device has, in bytes."""
+
+    def free(self) -> int:
+        """Return what could be allocated besides what is in use."""
+
+    def total(self) -> int:
+        """Return all that it has."""
+
+
 class CudaDevice:
     """The memory of the GPU."""
 
@@ -40,6 +50,11 @@ class CudaDevice:
         free, _ = torch.cuda.mem_get_info()
         # What torch keeps for itself without using it is free for it.
         return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+    def total(self) -> int:
+        """Return all that it has."""
+        _, total = torch.cuda.mem_get_info()
+        return int(total)
 
 
 class PassMemory:
@@ -60,17 +75,25 @@ class PassMemory:
         self._free = 0
         self._denoising = 0
 
-    def begin(self) -> None:
-        """A pass begins."""
+    def begin(self, spare: int = 0) -> None:
+        """A pass begins.
+
+        Args:
+            spare: Bytes in use that would be given back for it: those of other models.
+        """
         if self._device is not None:
             self._base = self._device.begin()
-            self._free = self._device.free()
+            self._free = self._device.free() + spare
             self._denoising = 0
 
     def step(self) -> None:
         """A denoising step of it is done."""
         if self._device is not None:
             self._denoising = self._device.peak() - self._base
+
+    def taken(self) -> int:
+        """Return the most that the pass took until now."""
+        return 0 if self._device is None else max(0, self._device.peak() - self._base)
 
     def most_pictures(self, pictures: int) -> int | None:
         """Return how many pictures the next pass of this kind has memory for.

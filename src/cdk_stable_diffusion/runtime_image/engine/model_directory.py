@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from ...contract.model import code_faults
 from ...contract.model_kind import PIPELINE_INDEX_NAME, checkpoint_name
+from ...contract.safetensors_header import tensor_shapes
 from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
+_CONTROL = "controlnet"
 _LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl"})
 
 
@@ -68,11 +71,29 @@ def variant_of(directory: Path) -> str | None:
         path.name
         for path in directory.rglob("*.safetensors")
         # It is loaded for itself, and may carry another.
-        if path.relative_to(directory).parts[0] != "controlnet"
+        if path.relative_to(directory).parts[0] != _CONTROL
     ]
     if names and all(name.endswith(".fp16.safetensors") for name in names):
         return "fp16"
     return None
+
+
+def weights_size(directory: Path, *, bytes_each: int) -> int:
+    """Return how many bytes a model has once it is loaded, as far as its files tell.
+
+    Args:
+        directory: Its directory.
+        bytes_each: Bytes of each number in memory.
+    """
+    size = 0
+    for path in directory.rglob("*.safetensors"):
+        if path.relative_to(directory).parts[0] != _CONTROL:
+            try:
+                size += sum(map(prod, tensor_shapes(path).values())) * bytes_each
+            except (OSError, ValueError):
+                # Whoever loads it says what is wrong.
+                continue
+    return size
 
 
 def _index(directory: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...contract.tiers import DISK, GPU
+from ...contract.environment import variable_name
 from ..frames import BrokenFrames, Frame, FrameReader, FrameWriter
+from ..told_steps import ToldSteps
 from .failure import BrokenDevice, Cancelled, EngineFailure
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ _EXIT_BROKEN_DEVICE = 70
 class _Diffusion(Protocol):
     device: str
 
-    def load(self, directory: Path) -> None: ...
+    def load(self, directory: Path, digest: str) -> str: ...
+
+    def warm(self, directory: Path, digest: str) -> None: ...
 
     @property
     def most_pictures(self) -> int | None: ...
@@ -48,6 +51,7 @@ class Server:
         self._cancelled: set[int] = set()
         self._state = "importing"
         self._digest: str | None = None
+        self._diffusion: _Diffusion | None = None
 
     def run(self) -> None:
         """Serve. Does not return: the process ends when the pipe closes."""
@@ -60,10 +64,14 @@ class Server:
         from .finishing import Finishing
 
         # A function that cannot be imported ends the process: nothing may be drawn without it.
-        diffusion = Diffusion(Finishing.from_environment(os.environ))
+        diffusion = Diffusion(
+            Finishing.from_environment(os.environ),
+            memory_cache_bytes=int(os.environ.get(variable_name("memory_cache_bytes"), "0")),
+            told=lambda held: self._writer.write({"event": "held", "held": dict(held)}),
+        )
         seconds = round(time.monotonic() - started, 3)
         _LOG.info("imported", extra={"seconds": seconds, "device": diffusion.device})
-        self._state = "idle"
+        self._state, self._diffusion = "idle", diffusion
         self._writer.write({"event": "ready", "device": diffusion.device, "seconds": seconds})
         while True:
             frame = self._commands.get()
@@ -78,13 +86,20 @@ class Server:
                     self._cancelled.add(header["id"])
                 elif command == "health":
                     self._answer(header, "done", state=self._state, model=self._digest)
-                elif command != "warm":
+                elif command == "warm":
+                    self._warm(header)
+                else:
                     self._commands.put(frame)
         except (BrokenFrames, OSError) as error:
             _LOG.error("pipe: %s", error)
         finally:
             # The agent is gone or wants this to end; nothing here is worth finishing.
             os._exit(0)
+
+    def _warm(self, header: dict[str, Any]) -> None:
+        # What is wanted while there is nothing to do is loaded the next moment, which is quicker.
+        if self._diffusion is not None and self._state != "idle":
+            self._diffusion.warm(Path(header["directory"]), header["digest"])
 
     def _do(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes = b"") -> None:
         try:
@@ -115,11 +130,10 @@ class Server:
         self._state = "loading"
         self._digest = None
         started = time.monotonic()
-        diffusion.load(Path(header["directory"]))
+        tier = diffusion.load(Path(header["directory"]), header["digest"])
         self._digest = header["digest"]
-        self._writer.write({"event": "held", "held": {self._digest: GPU}})
         seconds = round(time.monotonic() - started, 3)
-        self._answer(header, "done", tier=DISK, seconds=seconds)
+        self._answer(header, "done", tier=tier, seconds=seconds)
 
     def _generate(self, header: dict[str, Any], diffusion: _Diffusion, payload: bytes) -> None:
         self._begin_to_generate(header)
@@ -142,10 +156,13 @@ class Server:
 
     def _watching(self, header: dict[str, Any]) -> tuple[Any, Any]:
         """Return what to call after each step: to say so, and to ask whether to stop."""
-        return (
-            lambda step, steps: self._answer(header, "step", step=step, steps=steps),
-            lambda: header["id"] in self._cancelled,
-        )
+        told = ToldSteps()
+
+        def on_step(step: int, steps: int) -> None:
+            if told.includes(step, steps):
+                self._answer(header, "step", step=step, steps=steps)
+
+        return on_step, lambda: header["id"] in self._cancelled
 
     def _send(self, header: dict[str, Any], pictures: Any, **values: int) -> None:
         for picture in pictures:

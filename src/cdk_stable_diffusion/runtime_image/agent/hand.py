@@ -1,0 +1,224 @@
+"""What an agent holds before its GPU needs it: how much, for how long, and which goes first."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .lane_choice import SERVE_EVERY_SECONDS
+from .loading import Loading
+from .near_models import AWAY, GPU, NearModels
+from .progress import Progress
+from .sharing import Sharing
+from .work import Work
+
+_SOON_SECONDS = 2.0
+_VERY_SOON_SECONDS = 1.0
+"""A second task is worth holding only where tasks are shorter than it takes to fetch one."""
+
+LONGEST_SECONDS = 10.0
+"""How long a task is held whose turn does not come."""
+
+_MOST_FROM_LANES = 10
+_LEAST_AHEAD_SECONDS = 0.25
+"""How long it takes to fetch a task and what it needs, but for the model."""
+
+
+class Hand(Protocol):
+    """The rules of what is in hand."""
+
+    def most(self) -> int:
+        """Return how many tasks may be in hand that have not begun."""
+
+    def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long another task may be taken.
+
+        Args:
+            works: What is in hand.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long one may be taken that needs the present model, where that is known.
+
+        Args:
+            works: What is in hand.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+
+    def room(self, held: int) -> int:
+        """Return how many tasks may be taken at once when one may."""
+
+    def waits_too_long(self, since: float) -> bool:
+        """Tell whether what is in hand should be given back.
+
+        Args:
+            since: When its first task came there, by `time.monotonic`.
+        """
+
+    def first(self, works: Sequence[Work]) -> int:
+        """Return which of the tasks in hand goes first."""
+
+    def took(self, index: int) -> None:
+        """Hear that one was taken for the GPU."""
+
+
+class QueueHand:
+    """Of one queue: little and late, since whoever takes a task keeps it from others."""
+
+    def __init__(self, progress: Progress, sharing: Sharing, *, most_tasks: int) -> None:
+        """Connect.
+
+        Args:
+            progress: How long the GPU is busy.
+            sharing: Which tasks share a pass.
+            most_tasks: Most tasks to hold.
+        """
+        self._progress = progress
+        self._sharing = sharing
+        # What the next pass has room for is worth holding, but never against the settings.
+        self._most_tasks = most_tasks and max(most_tasks, sharing.most_tasks)
+
+    def most(self) -> int:
+        """Return what the settings say."""
+        return self._most_tasks
+
+    def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long another would begin soon."""
+        would_begin = self._progress.remaining()
+        if not (works or chosen):
+            return would_begin - _SOON_SECONDS
+        passes = self._sharing.passes_before_another(works) + chosen
+        would_begin += passes * self._progress.usual() if passes else 0.0
+        return would_begin - _VERY_SOON_SECONDS
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return never: nobody knows what comes next of the queue."""
+        return math.inf
+
+    def room(self, held: int) -> int:
+        """Return one."""
+        return 1
+
+    def waits_too_long(self, since: float) -> bool:
+        """Tell whether the GPU turned out to be busy for longer than it seemed."""
+        return time.monotonic() - since >= LONGEST_SECONDS
+
+    def first(self, works: Sequence[Work]) -> int:
+        """Return the one that came first."""
+        return 0
+
+    def took(self, index: int) -> None:
+        """Do nothing."""
+
+
+class LanesHand:
+    """Of lanes: what would begin before anybody else could have loaded its model.
+
+    It takes of the hand what the engine has the model of, so that a load serves many tasks; but the
+    oldest every half a minute.
+    """
+
+    def __init__(
+        self,
+        queue_hand: Hand,
+        *,
+        progress: Progress,
+        sharing: Sharing,
+        loading: Loading,
+        near: NearModels,
+        left_over: Callable[[], bool],
+        steal_after: float,
+    ) -> None:
+        """Connect.
+
+        Args:
+            queue_hand: The rules until a load was measured.
+            progress: How long the GPU is busy.
+            sharing: Which tasks share a pass.
+            loading: How long loads take.
+            near: Which models the engine has.
+            left_over: Whether tasks wait so long that no replica can be idle.
+            steal_after: How old a task is that an idle replica takes.
+        """
+        self._queue_hand = queue_hand
+        self._progress = progress
+        self._sharing = sharing
+        self._loading = loading
+        self._near = near
+        self._left_over = left_over
+        self._steal_after = max(steal_after, _LEAST_AHEAD_SECONDS)
+        self._took_at = self._oldest_at = time.monotonic()
+
+    def most(self) -> int:
+        """Return how many would begin while a model loads."""
+        most, load, each = self._queue_hand.most(), self._loading.usual(), self._progress.usual()
+        if not most or load is None or math.isinf(each):
+            return most
+        return max(most, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
+
+    def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long another would begin sooner than anybody else could."""
+        load, each = self._loading.usual(), self._progress.usual()
+        if load is None or math.isinf(each):
+            return self._queue_hand.seconds_until_another(works, chosen=chosen)
+        would_begin = self._free_in(each)
+        would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        if self._left_over():
+            return would_begin - max(_SOON_SECONDS, load)
+        # An idle replica would come for what has to wait here, for its turn or for another model.
+        models = {work.task.request.model for work in works}
+        would_begin += load * len(models - self._on_the_gpu())
+        return would_begin - self._steal_after
+
+    def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
+        """Return in how long it would begin: what needs other models waits until after it."""
+        load, each = self._loading.usual(), self._progress.usual()
+        if load is None or math.isinf(each):
+            return math.inf
+        present = self._on_the_gpu()
+        before = [work for work in works if work.task.request.model in present]
+        would_begin = self._free_in(each)
+        would_begin += (self._sharing.passes_before_another(before) + chosen) * each
+        return would_begin - self._steal_after
+
+    def _free_in(self, each: float) -> float:
+        """Return when the GPU is done with what it does."""
+        loading = self._loading.remaining()
+        return self._progress.remaining() if loading is None else loading + each
+
+    def _on_the_gpu(self) -> set[str]:
+        return {model for model, tier in self._near.tiers().items() if tier == GPU}
+
+    def room(self, held: int) -> int:
+        """Return one, or all that there is room for where nobody else takes them."""
+        return max(1, self.most() - held) if self._left_over() else 1
+
+    def waits_too_long(self, since: float) -> bool:
+        """Tell whether the GPU has taken nothing for longer than a load should last."""
+        seconds = max(LONGEST_SECONDS, 2 * (self._loading.usual() or 0.0))
+        return time.monotonic() - max(since, self._took_at) >= seconds
+
+    def first(self, works: Sequence[Work]) -> int:
+        """Return the one whose model is nearest, or the oldest if none was for too long."""
+        if time.monotonic() - self._oldest_at >= SERVE_EVERY_SECONDS:
+            return 0
+        tiers = self._near.tiers()
+        models = [work.task.request.model for work in works]
+        counts = Counter(models)
+
+        def key(index: int) -> tuple[int, int, int]:
+            tier = tiers.get(models[index], AWAY)
+            # A load is for all that ask for it.
+            return tier, -counts[models[index]] if tier else 0, index
+
+        return min(range(len(works)), key=key)
+
+    def took(self, index: int) -> None:
+        """Take note, and of the oldest in particular."""
+        self._took_at = time.monotonic()
+        if index == 0:
+            self._oldest_at = self._took_at

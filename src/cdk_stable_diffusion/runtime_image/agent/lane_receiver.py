@@ -1,0 +1,293 @@
+"""Receiving from lanes: from this replica's own, and from others' where they are left to wait.
+
+Several polls wait at the same time, one for each home lane. What comes to one while the GPU has
+something to do already is in hand like what was looked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from .lane_choice import LaneChoice
+from .leases import Leases
+from .loading import Loading
+from .members import Members
+from .near_models import NearModels
+from .progress import Progress
+from .receiver import Poll
+from .shutdown import Shutdown
+from .task_queue import Received, TaskQueue
+
+_LOG = logging.getLogger(__name__)
+_TICK_SECONDS = 0.25
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 20.0
+_VIEW_SECONDS = 5.0
+_MODEL_ATTRIBUTE = "model"
+
+
+class LaneReceiver:
+    """Hands out one message at a time; what it holds besides is under lease already."""
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        poll: Poll,
+        leases: Leases,
+        shutdown: Shutdown,
+        give_back: Callable[[Iterable[Received]], None],
+        *,
+        choice: LaneChoice,
+        members: Members,
+        near: NearModels,
+        loading: Loading,
+        progress: Progress,
+    ) -> None:
+        """Prepare, without starting.
+
+        Args:
+            queue: The lanes.
+            poll: How to wait.
+            leases: Keeps each message from the moment it came.
+            shutdown: Ends the waiting.
+            give_back: What to do with messages that nobody waits for any more.
+            choice: Which lane to take from.
+            members: Which replicas live.
+            near: Which models the engine has.
+            loading: How long loading a model takes.
+            progress: How long a task takes.
+        """
+        self._queue = queue
+        self._poll = poll
+        self._leases = leases
+        self._shutdown = shutdown
+        self._give_back = give_back
+        self._choice = choice
+        self._members = members
+        self._near = near
+        self._loading = loading
+        self._progress = progress
+        # Guards all below, and the choice.
+        self._changed = threading.Condition()
+        self._arrived: deque[Received] = deque()
+        self._pollers: dict[int, threading.Thread] = {}
+        self._polled: set[int] = set()
+        self._on_their_way = 0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to look for other replicas."""
+        self._members.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its threads live."""
+        return all(thread.is_alive() for thread in tuple(self._pollers.values()))
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a message is here that nobody has asked for yet."""
+        return bool(self._arrived)
+
+    def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
+        """Take a message.
+
+        Args:
+            patient: Whether to wait for one rather than to look once. Default: wait.
+            most: How many a look may bring; the next calls return the others. Default: one.
+            near: Whether a look is only for what needs the present model. Default: for anything.
+
+        Returns:
+            The message, already under lease; None if there was none at a look, or once the agent
+            is to stop.
+        """
+        if not self._has_something():
+            if patient:
+                self._wait_for_something()
+            else:
+                self._look(most, near=near)
+        with self._changed:
+            return self._arrived.popleft() if self._arrived else None
+
+    def stop(self, grace: float) -> bool:
+        """End the waiting, after the shutdown was requested.
+
+        Args:
+            grace: How long to wait for what is already on its way.
+
+        Returns:
+            Whether nothing is on its way any more.
+        """
+        deadline = time.monotonic() + grace
+        self._members.leave()
+        with self._changed:
+            self._stopped = True
+            left = list(self._arrived)
+            self._arrived.clear()
+            self._changed.notify_all()
+        self._poll.abort()
+        self._give_back(left)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._on_their_way, max(0.0, deadline - time.monotonic())
+            )
+
+    def _has_something(self) -> bool:
+        return bool(self._arrived) or self._stopped or self._shutdown.requested
+
+    def _wait_for_something(self) -> None:
+        """Wait at the home lanes, and look around at the others meanwhile."""
+        # Who has not looked yet would take itself for the home of all.
+        self._members.wait_for_view(_VIEW_SECONDS)
+        while not self._has_something():
+            if self._look_at_a_home(1):
+                continue
+            self._poll_homes()
+            if self._steal():
+                continue
+            with self._changed:
+                lane, at = self._choice.lane_to_count()
+                seconds = min(at - time.monotonic(), _TICK_SECONDS)
+                if seconds > 0 and not self._has_something():
+                    self._changed.wait(seconds)
+                    continue
+            if lane is not None and not self._has_something():
+                self._count(lane)
+
+    def _look(self, most: int, *, near: bool) -> None:
+        """Look at the home lanes or, if these are empty, at that of the present model."""
+        model = next(iter(self._near.tiers()), None)
+        only = (model,) if near and model is not None else ()
+        while not self._has_something():
+            if not self._look_at_a_home(most, only):
+                break
+        if self._has_something() or model is None:
+            return
+        with self._changed:
+            lane = self._choice.lane_to_watch(model, time.monotonic())
+        if lane is not None:
+            self._count(lane)
+        with self._changed:
+            lane = self._choice.lane_to_go_on_with(model, time.monotonic())
+            most = min(most, self._choice.share(lane)) if lane is not None else most
+        if lane is not None and not self._has_something():
+            self._receive(lane, most=most, stolen=True)
+
+    def _look_at_a_home(self, most: int, only: Sequence[str] = ()) -> bool:
+        """Look at the home lane whose turn it is; tell whether there was one.
+
+        Args:
+            most: How many messages to take.
+            only: The models that it must have, if any.
+        """
+        with self._changed:
+            self._choice.learn_members(self._members.members())
+            near = tuple(self._near.tiers())
+            lane = self._choice.home_to_ask(near, time.monotonic(), self._polled, only=only)
+        if lane is None:
+            return False
+        self._receive(lane, most=most)
+        return True
+
+    def _steal(self) -> bool:
+        """Take from another's lane, if one has what is worth it; tell whether one had."""
+        near = tuple(self._near.tiers())
+        with self._changed:
+            lane = self._choice.lane_to_steal_from(
+                near,
+                time.monotonic(),
+                load_seconds=self._loading.usual() or 0.0,
+                pass_seconds=self._progress.usual(),
+            )
+        if lane is None or self._has_something():
+            return False
+        self._receive(lane, most=1, stolen=True)
+        return True
+
+    def _poll_homes(self) -> None:
+        """Wait at every home lane that nobody waits at yet."""
+        with self._changed:
+            if self._stopped:
+                return
+            for lane in set(self._choice.homes) - self._polled:
+                self._polled.add(lane)
+                if lane not in self._pollers:
+                    self._pollers[lane] = threading.Thread(
+                        target=partial(self._keep_polling, lane), name=f"lane-{lane}", daemon=True
+                    )
+                    self._pollers[lane].start()
+            self._changed.notify_all()
+
+    def _keep_polling(self, lane: int) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: lane in self._polled or self._stopped)
+                if self._stopped:
+                    return
+                seconds = self._choice.poll_seconds(time.monotonic())
+            if self._receive(lane, wait_seconds=seconds):
+                pause = _FIRST_PAUSE_SECONDS
+            else:
+                self._shutdown.wait_for_request(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            with self._changed:
+                self._polled.discard(lane)
+                self._changed.notify_all()
+
+    def _receive(
+        self, lane: int, *, most: int = 1, wait_seconds: int = 0, stolen: bool = False
+    ) -> bool:
+        """Ask a lane for messages; tell whether it answered."""
+        with self._changed:
+            if self._stopped:
+                return False
+            self._on_their_way += 1
+        try:
+            messages = self._queue.receive_some(
+                self._poll.client(), lane=lane, most=most, wait_seconds=wait_seconds, stolen=stolen
+            )
+            self._take_in(lane, messages)
+            return True
+        except Exception as error:
+            with self._changed:
+                self._choice.failed(lane, time.monotonic())
+            if not self._shutdown.requested:
+                _LOG.warning("could not receive: %s", error, extra={"lane": lane})
+            return False
+        finally:
+            with self._changed:
+                self._on_their_way -= 1
+                self._changed.notify_all()
+
+    def _take_in(self, lane: int, messages: list[Received]) -> None:
+        for message in messages:
+            self._leases.hold(message)
+        with self._changed:
+            waited = [message.waited_seconds for message in messages]
+            self._choice.received(lane, waited, time.monotonic())
+            for message in messages:
+                model = message.attributes.get(_MODEL_ATTRIBUTE, {}).get("StringValue")
+                if model is not None:
+                    self._choice.learn_model(model, lane)
+            if not self._stopped:
+                self._arrived.extend(messages)
+                return
+        # They came to a poll that nobody waits for any more.
+        self._give_back(messages)
+
+    def _count(self, lane: int) -> None:
+        try:
+            waiting = self._queue.waiting(lane)
+        except Exception as error:
+            with self._changed:
+                self._choice.failed(lane, time.monotonic())
+            _LOG.warning("could not count what waits: %s", error, extra={"lane": lane})
+            return
+        with self._changed:
+            self._choice.counted(lane, waiting, time.monotonic())

@@ -1,0 +1,265 @@
+"""Agents of a runtime with several lanes, on the emulated AWS."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
+from cdk_stable_diffusion.runtime_image.agent.service import Agent
+from tests.agent.fake_engine import FakeEngine, KeepsOne
+from tests.agent.lanes_scene import LanesScene
+from tests.agent.processes import Run, log, ready
+from tests.agent.scene import Aws, wait_until
+
+LANES = 8
+
+
+@pytest.fixture
+def scene(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LanesScene:
+    """Make a runtime with lanes."""
+    for name, value in aws.environment.items():
+        monkeypatch.setenv(name, value)
+    return LanesScene(aws, tmp_path, LANES)
+
+
+class Agents:
+    """Agents in this process."""
+
+    def __init__(self, scene: LanesScene) -> None:
+        self._scene = scene
+        self.agents: list[Agent] = []
+        self.engines: list[FakeEngine] = []
+        self.requests: list[Counter[str]] = []
+
+    def __call__(self, engine: FakeEngine | None = None, **settings: object) -> FakeEngine:
+        """Start an agent and return its engine."""
+        engine = engine or FakeEngine()
+        environment = self._scene.with_settings(
+            **{**self._scene.agent(len(self.agents)), **settings}
+        )
+        clients = self._scene.clients()
+        requests: Counter[str] = Counter()
+        for client in (clients.sqs, clients.waiting_sqs):
+            client.meta.events.register(
+                "before-call.sqs", lambda model, **_: requests.update([model.name])
+            )
+        agent = Agent(environment, engine, clients)
+        agent.start()
+        self.agents.append(agent)
+        self.engines.append(engine)
+        self.requests.append(requests)
+        return engine
+
+    def receiver(self, number: int) -> Any:
+        """Return where an agent's messages come from."""
+        return self.agents[number]._intake._receiver
+
+    def settled(self) -> None:
+        """Wait until all see each other and none waits at another's lane."""
+        names = [f"replica-{number}" for number in range(len(self.agents))]
+        for number, name in enumerate(names):
+            receiver, expected = self.receiver(number), home_lanes(name, names, LANES)
+            wait_until(partial(_is_at, receiver, expected), f"{name} is at its lanes alone")
+
+    def stop(self, number: int) -> None:
+        """Stop an agent as its process would, without waiting for its task."""
+        agent = self.agents[number]
+        agent.shutdown.request(0.0)
+        agent._intake.stop(2.0)
+        agent._give_back()
+
+
+def _is_at(receiver: Any, lanes: tuple[int, ...]) -> bool:
+    return bool(receiver._choice.homes == lanes and receiver._polled <= set(lanes))
+
+
+@pytest.fixture
+def agents(scene: LanesScene) -> Iterator[Agents]:
+    """Start agents, and stop them."""
+    agents = Agents(scene)
+    yield agents
+    for number in range(len(agents.agents)):
+        agents.stop(number)
+
+
+def _wait_for(event: threading.Event) -> None:
+    event.wait(20)
+
+
+def _models_at_home(scene: LanesScene, replica: int, replicas: int) -> list[str]:
+    """Return a model of each home lane of a replica."""
+    at = homes([f"replica-{number}" for number in range(replicas)], LANES)
+    return [
+        scene.models_of(lane)[0] for lane, home in enumerate(at) if home == f"replica-{replica}"
+    ]
+
+
+def test_one_agent_serves_every_lane(scene: LanesScene, agents: Agents) -> None:
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.publish_model(model)
+        scene.send(model=model)
+    engine = agents()
+    results = scene.wait_for_results(LANES)
+    assert {result.status for result in results} == {"succeeded"}
+    assert sorted(engine.loads) == sorted(models)
+    # Each message is deleted from its own queue.
+    wait_until(lambda: scene.waiting() == [(0, 0)] * LANES, "every lane is empty")
+
+
+def test_a_task_is_served_by_its_home(scene: LanesScene, agents: Agents) -> None:
+    for _ in range(2):
+        agents(steal_after_milliseconds=60_000)
+    agents.settled()
+    expected = [_models_at_home(scene, number, 2) for number in range(2)]
+    for model in (*expected[0], *expected[1]):
+        scene.publish_model(model)
+        for _ in range(3):
+            scene.send(model=model)
+    scene.wait_for_results(3 * LANES)
+    assert [sorted(set(engine.loads)) for engine in agents.engines] == list(map(sorted, expected))
+
+
+def test_tasks_of_one_model_are_done_together(scene: LanesScene, agents: Agents) -> None:
+    models = scene.models_of(0, 2)
+    for model in models:
+        scene.publish_model(model)
+    engine = KeepsOne(lambda _: time.sleep(0.02))
+    engine.on_load = lambda _: time.sleep(0.3)
+    for number in range(16):
+        scene.send(model=models[number % 2])
+    # As if they had waited for long, and so no replica could be idle.
+    agents(engine, steal_after_milliseconds=0)
+    agents.receiver(0)._choice._steal_after = -10.0
+    scene.wait_for_results(16)
+    # The first ones teach the agent what a load costs.
+    assert len(engine.loads) <= 6
+
+
+def test_the_lanes_of_who_leaves_have_another_home(scene: LanesScene, agents: Agents) -> None:
+    for _ in range(2):
+        agents(steal_after_milliseconds=60_000)
+    agents.settled()
+    model = _models_at_home(scene, 0, 2)[0]
+    scene.publish_model(model)
+    agents.stop(0)
+    scene.send(model=model)
+    assert scene.wait_for_results(1)[0].status == "succeeded"
+    assert agents.engines[1].loads == [model]
+
+
+def test_what_a_busy_home_leaves_is_stolen_after_a_while(scene: LanesScene, agents: Agents) -> None:
+    go_on = threading.Event()
+    model = _models_at_home(scene, 0, 2)[0]
+    scene.publish_model(model)
+    home, thief = agents(FakeEngine(lambda _: _wait_for(go_on))), agents()
+    agents.settled()
+    scene.send(model=model, prompt="first")
+    wait_until(lambda: bool(home.generations), "the home is busy")
+    lane = lane_of(model, LANES)
+    seen = agents.receiver(1)._choice._lanes[lane]
+    wait_until(lambda: seen.waiting_since is None, "the thief sees that nothing waits")
+    scene.send(model=model, prompt="second")
+    (result,) = scene.wait_for_results(1)
+    assert [generation.prompt for generation in thief.generations] == ["second"]
+    assert result.timings.waiting_seconds >= 0.5
+    go_on.set()
+    scene.wait_for_results(1)
+    assert [generation.prompt for generation in home.generations] == ["first"]
+
+
+def test_stopping_waits_for_no_lane_and_gives_everything_back(
+    scene: LanesScene, agents: Agents
+) -> None:
+    agents()
+    agents.agents[0]._intake.wake()
+    wait_until(lambda: agents.requests[0]["ReceiveMessage"] > LANES, "it waits at every lane")
+    began = time.monotonic()
+    agents.agents[0].shutdown.request(10.0)
+    assert agents.agents[0]._intake.stop(2.0)
+    assert time.monotonic() - began < 2.0
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.send(model=model)
+    assert scene.waiting() == [(1, 0)] * LANES
+
+
+def test_what_comes_to_several_polls_at_once_is_all_done(scene: LanesScene, agents: Agents) -> None:
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.publish_model(model)
+    agents()
+    wait_until(lambda: agents.requests[0]["ReceiveMessage"] > LANES, "it waits at every lane")
+    for model in models:
+        scene.send(model=model)
+    results = scene.wait_for_results(LANES)
+    assert {result.model for result in results} == set(models)
+    assert {result.attempt for result in results} == {1}
+
+
+def test_a_replica_that_knows_of_no_other_has_a_name(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "pod-7")
+    agents(replica_name="", members_directory="")
+    assert agents.receiver(0)._members.members() == ("pod-7",)
+
+
+@pytest.mark.slow
+def test_an_idle_agent_asks_less_than_60_times_a_minute(scene: LanesScene, agents: Agents) -> None:
+    for number in range(2):
+        agents()
+        # As if it had had nothing to do for long.
+        agents.receiver(number)._choice._found_at -= 600.0
+    time.sleep(22)
+    before = [requests.total() for requests in agents.requests]
+    time.sleep(30)
+    asked = [requests.total() - b for requests, b in zip(agents.requests, before, strict=True)]
+    assert all(count < 30 for count in asked), agents.requests
+
+
+# Processes
+
+
+def _send_all(scene: LanesScene, models: list[str], each: int, prompt: str) -> int:
+    for _ in range(each):
+        for model in models:
+            scene.send(model=model, prompt=prompt)
+    return each * len(models)
+
+
+@pytest.mark.chaos
+def test_nothing_is_lost_when_a_replica_dies_or_joins(scene: LanesScene, run: Run) -> None:
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.publish_model(model)
+    for number in range(2):
+        run(lease_seconds=5, **scene.agent(number))
+    for number in range(2):
+        wait_until(ready(scene, number), "the agent is ready")
+    count = _send_all(scene, models, 3, "sleep 0.2")
+    dead = run.processes[0]
+    wait_until(lambda: '"started"' in log(scene, 0), "the first has begun")
+    dead.send_signal(signal.SIGKILL)
+    dead.wait()
+    run(lease_seconds=5, **scene.agent(2))
+    results = scene.wait_for_results(count, seconds=40)
+    assert {result.status for result in results} == {"succeeded"}
+    assert len({result.task_id for result in results}) == count
+    # Who joined, or was left, has the dead one's lanes.
+    wait_until(lambda: '"replica-2"' in log(scene, 1), "the newcomer is seen")
+    began = time.monotonic()
+    _send_all(scene, models, 1, "done at once")
+    scene.wait_for_results(LANES, seconds=10)
+    assert time.monotonic() - began < 10
+    wait_until(lambda: scene.waiting() == [(0, 0)] * LANES, "every lane is empty")
