@@ -95,9 +95,16 @@ def work(model: str) -> Work:
 def test_until_a_load_was_measured_lanes_are_like_a_queue(parts: Parts) -> None:
     parts.drew(4.0)
     parts.progress.begin()
-    assert parts.of_lanes.most() == parts.of_queue.most() == 2
+    assert (parts.of_queue.most(), parts.of_lanes.most()) == (2, 4)
     assert parts.until_another() == pytest.approx(2.0)
     assert parts.until_another("a") == pytest.approx(7.0)
+
+
+def test_in_its_first_load_it_takes_one_more_of_that_model(parts: Parts) -> None:
+    parts.near.uses("a")
+    parts.loading.begin()
+    assert parts.of_lanes.seconds_until_near([work("b")], chosen=False) == 0.0
+    assert math.isinf(parts.of_lanes.seconds_until_near([work("a")], chosen=False))
 
 
 def test_it_holds_what_would_begin_while_a_model_loads_and_at_most_ten(parts: Parts) -> None:
@@ -144,7 +151,22 @@ def test_where_all_are_busy_it_takes_all_that_a_load_has_time_for(parts: Parts) 
     parts.left_over = True
     parts.progress.begin()
     assert parts.until_another("b", "c") == pytest.approx(0.0)
+    # Three are enough to choose from.
+    assert math.isinf(parts.until_another("b", "c", "d"))
     assert parts.of_lanes.room(1) == 2
+
+
+def test_what_needs_the_present_model_need_not_wait_for_others(parts: Parts) -> None:
+    assert math.isinf(parts.of_lanes.seconds_until_near([], chosen=False))
+    parts.loaded(6.0)
+    parts.drew(2.0)
+    parts.near.uses("a")
+    parts.progress.begin()
+    hand = list(map(work, "bcd"))
+    assert parts.of_lanes.seconds_until_near(hand, chosen=False) == pytest.approx(1.5)
+    hand.append(work("a"))
+    assert parts.of_lanes.seconds_until_near(hand, chosen=False) == pytest.approx(3.5)
+    assert math.isinf(parts.of_queue.seconds_until_near(hand, chosen=False))
 
 
 def test_while_a_model_loads_it_looks_for_more(parts: Parts) -> None:
@@ -162,12 +184,18 @@ def test_what_the_engine_has_goes_first_and_the_oldest_of_it(parts: Parts) -> No
         parts.near.is_known(name, digest)
     parts.engine.held = {"2": "memory", "3": "gpu"}
     hand = [work(model) for model in ("a", "b", "b", "c", "a", "c")]
-    order = []
+    order = list[str]()
     while hand:
         index = parts.of_lanes.first(hand)
         parts.of_lanes.took(index)
         order.append(hand.pop(index).task.request.model)
     assert order == ["c", "c", "b", "b", "a", "a"]
+
+
+def test_of_what_is_to_be_loaded_the_most_asked_for_goes_first(parts: Parts) -> None:
+    hand = [work(model) for model in "abbccc"]
+    assert parts.of_lanes.first(hand) == 3
+    assert parts.of_lanes.first(hand[:4]) == 1
 
 
 def test_the_oldest_goes_first_every_half_minute(parts: Parts) -> None:

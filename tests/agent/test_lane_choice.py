@@ -176,6 +176,14 @@ def test_what_its_home_will_have_done_sooner_than_a_load_is_left_to_it() -> None
     assert steal(thief, now=1.6, each=1.0) == lane
 
 
+def test_what_its_home_has_in_hand_comes_before_what_waits() -> None:
+    thief = choice()
+    lane = OTHERS[0]
+    for waiting, time in ((6, 1.0), (5, 1.3), (4, 1.6)):
+        thief.counted(lane, waiting, time, in_hand=6)
+    assert steal(thief, now=1.6) == lane
+
+
 def test_what_its_home_does_not_get_on_with_is_taken() -> None:
     thief = choice()
     lane = OTHERS[0]

@@ -23,6 +23,10 @@ LONGEST_SECONDS = 10.0
 """How long a task is held whose turn does not come."""
 
 _MOST_FROM_LANES = 10
+_MOST_OTHER_MODELS = 3
+"""So many to choose the next one from are enough; each more is kept from replicas that may be idle
+before its turn comes."""
+
 _LEAST_AHEAD_SECONDS = 0.25
 """How long it takes to fetch a task and what it needs, but for the model."""
 
@@ -156,8 +160,11 @@ class LanesHand:
     def most(self) -> int:
         """Return how many would begin while a model loads."""
         most, load, each = self._queue_hand.most(), self._loading.usual(), self._progress.usual()
-        if not most or load is None or math.isinf(each):
-            return most
+        if not most:
+            return 0
+        if load is None or math.isinf(each):
+            # What came to several polls at once leaves room for one of the present model.
+            return max(most, _MOST_OTHER_MODELS + 1)
         return max(most, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
 
     def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
@@ -167,20 +174,22 @@ class LanesHand:
             return self._queue_hand.seconds_until_another(works, chosen=chosen)
         would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        others = {work.task.request.model for work in works} - self._on_the_gpu()
         if self._left_over():
+            if len(others) >= _MOST_OTHER_MODELS:
+                return math.inf
             return would_begin - max(_SOON_SECONDS, load)
         # An idle replica would come for what has to wait here, for its turn or for another model.
-        models = {work.task.request.model for work in works}
-        would_begin += load * len(models - self._on_the_gpu())
-        return would_begin - self._steal_after
+        return would_begin + load * len(others) - self._steal_after
 
     def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return in how long it would begin: what needs other models waits until after it."""
         load, each = self._loading.usual(), self._progress.usual()
-        if load is None or math.isinf(each):
-            return math.inf
         present = self._on_the_gpu()
         before = [work for work in works if work.task.request.model in present]
+        if load is None or math.isinf(each):
+            # The first load is under way, and nobody else's would end before.
+            return 0.0 if self._loading.has_begun and not (before or chosen) else math.inf
         would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(before) + chosen) * each
         return would_begin - self._steal_after

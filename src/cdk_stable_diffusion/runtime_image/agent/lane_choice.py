@@ -50,6 +50,7 @@ class _Lane:
         pause: How long it is left alone when it is found empty next.
         counted_at: When the messages that wait in it were last counted.
         waiting: How many these were.
+        in_hand: How many of its messages somebody had in hand then.
         waiting_since: When some were first seen, with none missing since.
         drained_at: When somebody else was last seen to have taken some.
     """
@@ -59,8 +60,14 @@ class _Lane:
     pause: float = _FIRST_PAUSE_SECONDS
     counted_at: float = -math.inf
     waiting: int = 0
+    in_hand: int = 0
     waiting_since: float | None = None
     drained_at: float = -math.inf
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks its home has before it, with those that wait."""
+        return self.waiting + self.in_hand
 
 
 class LaneChoice:
@@ -127,8 +134,15 @@ class LaneChoice:
         if not state.waiting:
             state.waiting_since = None
 
-    def counted(self, lane: int, waiting: int, now: float) -> None:
-        """Hear how many messages wait in a lane."""
+    def counted(self, lane: int, waiting: int, now: float, *, in_hand: int = 0) -> None:
+        """Hear how many messages there are in a lane.
+
+        Args:
+            lane: The lane.
+            waiting: How many wait.
+            now: The time.
+            in_hand: How many others have somebody who works on them. Default: none.
+        """
         state = self._lanes[lane]
         if waiting < state.waiting:
             state.drained_at = now
@@ -136,7 +150,7 @@ class LaneChoice:
             state.waiting_since = None
         elif state.waiting_since is None or now - state.counted_at > self._longest_gap:
             state.waiting_since = now
-        state.waiting, state.counted_at = waiting, now
+        state.waiting, state.in_hand, state.counted_at = waiting, in_hand, now
         self._count_pause = _FIRST_PAUSE_SECONDS
         self._count_at = now + self._seconds_between_counts(now)
 
@@ -211,7 +225,7 @@ class LaneChoice:
             lane
             for lane in old
             if now - self._lanes[lane].drained_at > max(load_seconds, self._steal_after)
-            or self._lanes[lane].waiting * pass_seconds >= load_seconds
+            or self._lanes[lane].tasks * pass_seconds >= load_seconds
         ]
         return max(worth, key=lambda lane: self._lanes[lane].waiting, default=None)
 

@@ -283,11 +283,11 @@ class LaneReceiver:
 
     def _count(self, lane: int) -> None:
         try:
-            waiting = self._queue.waiting(lane)
+            waiting, in_hand = self._queue.count(lane)
         except Exception as error:
             with self._changed:
                 self._choice.failed(lane, time.monotonic())
             _LOG.warning("could not count what waits: %s", error, extra={"lane": lane})
             return
         with self._changed:
-            self._choice.counted(lane, waiting, time.monotonic())
+            self._choice.counted(lane, waiting, time.monotonic(), in_hand=in_hand)

@@ -36,6 +36,11 @@ class Loading:
                 self._usual = seconds
             self._began = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a model is being loaded now."""
+        return self._began is not None
+
     def remaining(self) -> float | None:
         """Return how long the present load will still take; None if there is none."""
         with self._lock:

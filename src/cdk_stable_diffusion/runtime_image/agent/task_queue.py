@@ -15,6 +15,7 @@ MOST_AT_ONCE = 10
 """Most messages that one call takes."""
 
 _WAITING = "ApproximateNumberOfMessages"
+_IN_HAND = "ApproximateNumberOfMessagesNotVisible"
 ERROR_CODE_ATTRIBUTE = "error_code"
 ERROR_DETAIL_ATTRIBUTE = "error_detail"
 _MAX_ATTRIBUTE_CHARACTERS = 1_000
@@ -129,12 +130,12 @@ class TaskQueue:
             for message in answer.get("Messages", ())
         ]
 
-    def waiting(self, lane: int) -> int:
-        """Return how many messages wait in a lane, as far as SQS knows."""
+    def count(self, lane: int) -> tuple[int, int]:
+        """Return how many messages wait in a lane and how many are in hand, as far as SQS knows."""
         answer = self._sqs.get_queue_attributes(
-            QueueUrl=self._queue_urls[lane], AttributeNames=[_WAITING]
+            QueueUrl=self._queue_urls[lane], AttributeNames=[_WAITING, _IN_HAND]
         )
-        return int(answer["Attributes"][_WAITING])
+        return int(answer["Attributes"][_WAITING]), int(answer["Attributes"][_IN_HAND])
 
     def keep(self, message: Received) -> None:
         """Hide a message from others for another lease."""
