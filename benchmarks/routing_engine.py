@@ -43,7 +43,9 @@ class Held:
         # The one that was not used for longest is the first.
         self._memory: list[str] = []
         self._reading: dict[str, threading.Event] = {}
+        self._to_read: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def load(self, digest: str) -> str:
         """Bring a model to the GPU, and return where it was."""
@@ -61,19 +63,23 @@ class Held:
         return tier
 
     def warm(self, digest: str) -> None:
-        """Bring a model to memory in a while, where others make room for it."""
-        with self._lock:
-            if not self._most or self._tier(digest) != DISK or digest in self._reading:
-                return
-            self._reading[digest] = threading.Event()
-        threading.Thread(target=self._read, args=(digest,), daemon=True).start()
+        """Bring a model to memory in its turn, where others make room for it."""
+        if self._most:
+            self._to_read.put(digest)
 
-    def _read(self, digest: str) -> None:
-        time.sleep(self._seconds[DISK] - self._seconds[MEMORY])
-        with self._lock:
-            self._keep(digest)
-            self._reading.pop(digest).set()
-            self._tell()
+    def _read(self) -> None:
+        while True:
+            digest = self._to_read.get()
+            with self._lock:
+                if self._tier(digest) != DISK:
+                    continue
+                self._reading[digest] = threading.Event()
+            time.sleep(self._seconds[DISK] - self._seconds[MEMORY])
+            with self._lock:
+                if self._tier(digest) == DISK:
+                    self._keep(digest)
+                self._reading.pop(digest).set()
+                self._tell()
 
     def _keep(self, digest: str) -> None:
         self._memory.append(digest)

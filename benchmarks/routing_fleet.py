@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from benchmarks.proxy import Proxy
 from cdk_stable_diffusion.contract import ResultMessage, TaskMessage, parse_timestamp
 from cdk_stable_diffusion.contract.lanes import lane_of_task
 from cdk_stable_diffusion.contract.metrics import TASKS_STOLEN
-from tests.agent.processes import Run, log
+from tests.agent.processes import Run, log, ready
 from tests.agent.scene import Aws, Scene, wait_until
 
 _FILES = {"model_index.json": b"{}", "unet/weights.safetensors": b"weights" * 100}
@@ -119,6 +120,15 @@ class Outcome:
         first = int(len(done) * without_first)
         return (len(done) - first) / (done[-1] - (done[first - 1] if first else 0.0))
 
+    def load_seconds(self, least: float) -> float:
+        """Return how long loads took that took so long at least: with what the agent does besides.
+
+        Args:
+            least: How long the engine alone takes.
+        """
+        loads = [each.loading for each in self.tasks if each.loading >= least]
+        return statistics.mean(loads) if loads else least
+
     @property
     def loads_per_1000(self) -> float:
         """How often a model was loaded for 1,000 tasks, from wherever."""
@@ -183,7 +193,7 @@ class Fleet:
         for number in range(first, first + count):
             machine, directory = self.machine, self.directory / f"replica-{number}"
             directory.mkdir()
-            lanes = {
+            lanes: dict[str, Any] = {
                 "lane_queue_urls": tuple(self.queues),
                 "members_directory": str(self._members),
                 "replica_name": self.name(number),
@@ -206,7 +216,7 @@ class Fleet:
                 **self.settings,
             )
         for number in range(first, first + count):
-            wait_until(lambda number=number: '"ready"' in self.log(number), "an agent is ready")
+            wait_until(ready(self.scene, number), "an agent is ready")
 
     def name(self, number: int) -> str:
         """Return a replica's name, as the simulation calls it."""

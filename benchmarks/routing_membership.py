@@ -11,7 +11,7 @@ from benchmarks.routing_fleet import Fleet
 from cdk_stable_diffusion.contract import parse_timestamp
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes
 
-_RATE = 4.0
+_RATE = 2.0
 _KILL_AFTER, _JOIN_AFTER, _SECONDS = 15.0, 35.0, 55.0
 _QUIET_SECONDS, _COUNTED_SECONDS = 120.0, 120.0
 
@@ -131,5 +131,6 @@ def _until_at_home(
             None,
         )
         for lane in range(lanes)
-        if old[lane] != new[lane]
+        # Another lane has no model, and so no task.
+        if old[lane] != new[lane] and any(lane == its for _, _, its in starts)
     }

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.measuring import IMAGES, RESULTS, ROOT, conditions, positive
 from benchmarks.routing_page import with_figures
 from benchmarks.routing_plot import draw
+from cdk_stable_diffusion.contract.lanes import MOST_LANES
 from cdk_stable_diffusion.planning import (
     Autoscaling,
     CacheSizes,
@@ -106,7 +107,7 @@ class Scene:
             seed=seed,
         )
 
-    def setup(self, routing: SharedQueue | Lanes, *, ahead: float = 0.0) -> Setup:
+    def setup(self, routing: SharedQueue | Lanes, *, ahead: float = 2.0) -> Setup:
         """Return the setup.
 
         Args:
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(*(path.relative_to(ROOT) for path in (FILE, PLOT, PAGE)), sep="\n")
 
 
-def _saturate(scene: Scene, routing: SharedQueue | Lanes, seed: int, ahead: float = 0.0) -> Outcome:
+def _saturate(scene: Scene, routing: SharedQueue | Lanes, seed: int, ahead: float = 2.0) -> Outcome:
     workload = scene.workload(seed)
     tasks = saturated(workload, _TASKS, at_a_time=(_WAITING + 1) * scene.replicas)
     return simulate(workload, scene.setup(routing, ahead=ahead), tasks)
@@ -232,8 +233,8 @@ def _sensitivity(seeds: Sequence[int]) -> list[dict[str, Any]]:
     ]
     never = Lanes(count=32, steal_after_seconds=1e9)
     rows.append(_row("never stolen", [_saturate(scene, never, seed) for seed in seeds]))
-    ahead = [_saturate(scene, Lanes(count=32), seed, ahead=2) for seed in seeds]
-    return [*rows, _row("fetched 2 s ahead", ahead)]
+    nothing = [_saturate(scene, Lanes(count=32), seed, ahead=0) for seed in seeds]
+    return [*rows, _row("nothing taken ahead", nothing)]
 
 
 def _grid() -> dict[str, Any]:
@@ -243,7 +244,7 @@ def _grid() -> dict[str, Any]:
         scene = Scene(replicas=replicas, models=models, zipf=zipf, kept=4)
         shared, lanes = (
             _saturate(scene, routing, 1).tasks_per_second
-            for routing in (SharedQueue(), Lanes(count=min(8 * replicas, 200)))
+            for routing in (SharedQueue(), Lanes(count=min(8 * replicas, MOST_LANES)))
         )
         cells.append(
             {

@@ -77,6 +77,7 @@ class Replica:
         until: When that one is done.
         model: The model of that one or, without one, of the one before.
         hand: The tasks that it has taken ahead.
+        fetches_until: When it has fetched their models.
         looks_at: When it looks for another such task next.
         drawing: How long its tasks take.
         loading: How long its loads take.
@@ -96,6 +97,7 @@ class Replica:
     until: float = 0.0
     model: int = NOTHING
     hand: list[Held] = field(default_factory=list)
+    fetches_until: float = 0.0
     looks_at: float = math.inf
     drawing: Usual = field(default_factory=Usual)
     loading: Usual = field(default_factory=Usual)

@@ -42,13 +42,16 @@ class Router(Protocol):
     def take(self, replica: Replica, now: float) -> int:
         """Return the task that a replica takes that has none, or NOTHING."""
 
-    def take_ahead(self, replica: Replica, now: float, most: int) -> Sequence[int]:
+    def take_ahead(
+        self, replica: Replica, now: float, most: int, *, only_near: bool = False
+    ) -> Sequence[int]:
         """Return the tasks that a replica takes that works.
 
         Args:
             replica: The replica.
             now: The time.
             most: Most tasks.
+            only_near: Whether it wants none but of the model that it works with.
         """
 
     def next_chance(self, idle: int, now: float) -> float:
@@ -82,7 +85,9 @@ class SharedQueueRouter:
         """Take the first."""
         return self._waiting.popleft() if self._waiting else NOTHING
 
-    def take_ahead(self, replica: Replica, now: float, most: int) -> Sequence[int]:
+    def take_ahead(
+        self, replica: Replica, now: float, most: int, *, only_near: bool = False
+    ) -> Sequence[int]:
         """Take the first."""
         return (self._waiting.popleft(),) if self._waiting else ()
 
@@ -181,11 +186,13 @@ class LaneRouter:
         self.stolen += 1
         return self._taken(lane, 1, replica, now)[0]
 
-    def take_ahead(self, replica: Replica, now: float, most: int) -> Sequence[int]:
+    def take_ahead(
+        self, replica: Replica, now: float, most: int, *, only_near: bool = False
+    ) -> Sequence[int]:
         """Take from the home lanes or, where they are empty, from where its model's tasks are."""
         if not self._waiting:
             return ()
-        lane = self._home_lane(replica, now)
+        lane = self._home_lane(replica, now, only=(replica.model,) if only_near else ())
         if lane is not None:
             lane.served_at = now
             return self._taken(lane, most, replica, now)
@@ -205,9 +212,11 @@ class LaneRouter:
         replica.left_over = waited >= self._settings.steal_after_seconds + _LEFT_OVER_SECONDS
         return tasks
 
-    def _home_lane(self, replica: Replica, now: float) -> _Lane | None:
+    def _home_lane(self, replica: Replica, now: float, *, only: Sequence[int] = ()) -> _Lane | None:
         """Return the home lane to take from: of a model that is near, if none has waited long."""
         due = [lane for each in replica.lanes if (lane := self._lanes[each]).waiting]
+        if only:
+            due = list(self._among(due, only))
         if not due:
             return None
         longest_ago = min(due, key=lambda lane: lane.served_at)
@@ -226,9 +235,7 @@ class LaneRouter:
         load, each = replica.loading.seconds, replica.drawing.seconds
         load = load if load < math.inf else 0.0
         done = now - max(load, self._settings.steal_after_seconds)
-        worth = [
-            lane for lane in old if lane.drained_at < done or len(lane.waiting) * each >= load
-        ]
+        worth = [lane for lane in old if lane.drained_at < done or len(lane.waiting) * each >= load]
         return max(worth, key=lambda lane: len(lane.waiting), default=None)
 
     def _old(self, replica: Replica, now: float) -> list[_Lane]:

@@ -44,6 +44,10 @@ _ROUNDING = 1e-9
 """A time so short has come."""
 
 
+_LOOK_SECONDS = 0.5
+"""How often a replica looks for more of its model that may take nothing else."""
+
+
 class _Simulation:
     def __init__(self, workload: Workload, setup: Setup, tasks: Tasks) -> None:
         sizes = workload.models.gibibytes
@@ -105,7 +109,7 @@ class _Simulation:
         routing, ahead = self._setup.routing, self._setup.lookahead_seconds
         if not isinstance(routing, Lanes):
             return Hand(ahead, self._models)
-        return LanesHand(ahead, self._models, oldest_every_seconds=routing.oldest_every_seconds)
+        return LanesHand(ahead, self._models, routing)
 
     def run(self) -> Outcome:
         """Let everything happen."""
@@ -200,7 +204,11 @@ class _Simulation:
         seconds = self._load_seconds
         # What is fetched is on the disk until it is loaded, though it may not stay there.
         near = min(tier, max(RAM, min(cache.nearest(model), DISK)))
-        ready = self._now + seconds[tier][model] - seconds[near][model]
+        ready = self._now
+        if tier > near:
+            # One after the other, since each would take as much of the network and the disk.
+            ready = max(ready, replica.fetches_until) + seconds[tier][model] - seconds[near][model]
+            replica.fetches_until = ready
         replica.hand.append(Held(task, tier, ready))
 
     def _begin(self, replica: Replica, held: Held) -> None:
@@ -249,13 +257,19 @@ class _Simulation:
     def _take_ahead(self, replica: Replica) -> None:
         """Let a replica whose GPU will soon be free take its next tasks, or look for them later."""
         while not replica.ends and replica.task != NOTHING:
-            seconds = self._hand.seconds_until_another(replica, self._now)
+            another = self._hand.seconds_until_another(replica, self._now)
+            near = self._hand.seconds_until_near(replica, self._now)
+            seconds = min(another, near)
             if seconds > _ROUNDING:
                 self._look_later(replica, self._now + seconds)
                 break
+            only_near = another > _ROUNDING
             room = self._hand.room(replica)
-            tasks = self._router.take_ahead(replica, self._now, room)
+            tasks = self._router.take_ahead(replica, self._now, room, only_near=only_near)
             if not tasks:
+                if only_near:
+                    self._look_later(replica, self._now + min(another, _LOOK_SECONDS))
+                    break
                 if replica not in self._looking:
                     self._looking.append(replica)
                 return
