@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from benchmarks.stand_in_engine import STEPS, run_gpu
 from cdk_stable_diffusion.contract.tiers import DISK, GPU, MEMORY
@@ -22,11 +22,18 @@ _SIDE = 8
 """As small as a picture may be: packing and storing it is not what is measured."""
 
 
+class Listener(Protocol):
+    """Who hears of what is held."""
+
+    def write(self, header: dict[str, Any]) -> None:
+        """Hear of it."""
+
+
 class Held:
     """The models that the engine has, by their digests."""
 
     def __init__(
-        self, writer: FrameWriter, disk_seconds: float, memory_seconds: float, in_memory: int
+        self, writer: Listener, disk_seconds: float, memory_seconds: float, in_memory: int
     ) -> None:
         """Begin empty.
 

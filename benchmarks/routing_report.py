@@ -65,6 +65,17 @@ def measured_in_words(report: Mapping[str, Any]) -> str:
             f"| {simulated['tasks_per_second']:.2f}, {simulated['loads_per_1000']:.0f} |"
         )
     lines.append("")
+    off = [
+        abs(row["simulated"]["tasks_per_second"] / row["tasks_per_second"] - 1)
+        for _, row in rows_of(report)
+        if "rate" not in row
+    ]
+    if off:
+        lines.append(
+            "- Where the queue never runs dry, the simulation is off by "
+            f"{100 * sum(off) / len(off):.0f} % of the tasks a second on average, and by "
+            f"{100 * max(off):.0f} % at most."
+        )
     if "rare" in report:
         lines.append(
             "- The longest wait for one of the rarer half of the models, at 80 % of what lanes can "
