@@ -139,7 +139,8 @@ class AgentEnvironment(_Environment):
         image_models_directory: Folder of the models that the container's image carries. The image
             itself sets it, since only the image knows; empty for none.
         prefetch_tasks: Most tasks to hold that have not begun while the GPU works; 0 for none.
-            Where tasks share a forward pass, as many as one may have, if that is more.
+            Where tasks share a forward pass, as many as one may have, if that is more; of several
+            lanes, what would begin while a model loads, if that is more.
         prefetch_bytes: Most bytes of messages to hold so.
         input_buckets: Buckets that input images may come from, besides the output bucket: each by
             its name, with a slash and a prefix behind it where only a part of it may be read.
