@@ -101,21 +101,26 @@ def test_a_shared_queue_is_served_in_order() -> None:
 
 def test_a_replica_prefers_the_model_that_it_has() -> None:
     given = workload(models=Models.zipf(2, gibibytes=1), loading=SLOW)
-    arrivals = tasks_at(0, 1, 2, 3, models=(0, 1, 0, 0))
+    # From the first task it knows how long loads take, and so how many to hold.
+    arrivals = tasks_at(0, 20, 21, 21.4, 23, models=(0, 0, 1, 0, 0))
     outcome = simulate(given, setup(Lanes(count=1), ahead=2), arrivals)
-    assert list(np.argsort(outcome.begun)) == [0, 2, 3, 1]
-    assert outcome.loads_per_1000 == 500
+    assert list(np.argsort(outcome.begun)) == [0, 1, 3, 4, 2]
+    assert outcome.loads_per_1000 == 400
     # It has no choice but among those that it holds.
     blind = setup(Lanes(count=1), ahead=0)
-    assert list(np.argsort(simulate(given, blind, arrivals).begun)) == [0, 1, 2, 3]
+    assert list(np.argsort(simulate(given, blind, arrivals).begun)) == [0, 1, 2, 3, 4]
 
 
 def test_the_oldest_task_does_not_wait_for_ever() -> None:
     given = workload(models=Models.zipf(2, gibibytes=1), loading=SLOW)
-    arrivals = tasks_at(0, 1, *range(2, 42, 2), models=(0, 1, *[0] * 20))
-    outcome = simulate(given, setup(Lanes(count=1, oldest_every_seconds=15), ahead=2), arrivals)
-    # It is taken at 16; its model, fetched since 11.5, is on the disk at 17.5.
-    assert outcome.begun[1] == pytest.approx(21.5)
+    arrivals = tasks_at(0, 20, 21, *np.arange(21.4, 81, 1.9), models=(0, 0, 1, *[0] * 32))
+    begun = [
+        simulate(
+            given, setup(Lanes(count=1, oldest_every_seconds=seconds), ahead=2), arrivals
+        ).begun[2]
+        for seconds in (15, 30, 1e9)
+    ]
+    assert begun[0] <= 21 + 15 + 4 < begun[1] < 21 + 30 + 4 < begun[2]
 
 
 def test_a_task_waits_for_its_home_and_is_stolen_after_a_while() -> None:

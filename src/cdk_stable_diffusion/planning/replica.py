@@ -76,6 +76,7 @@ class Replica:
         task: The task that it works on.
         until: When that one is done.
         model: The model of that one or, without one, of the one before.
+        loads_for: How long it was loaded.
         hand: The tasks that it has taken ahead.
         fetches_until: When it has fetched their models.
         looks_at: When it looks for another such task next.
@@ -96,6 +97,7 @@ class Replica:
     task: int = NOTHING
     until: float = 0.0
     model: int = NOTHING
+    loads_for: float = 0.0
     hand: list[Held] = field(default_factory=list)
     fetches_until: float = 0.0
     looks_at: float = math.inf

@@ -216,6 +216,7 @@ class _Simulation:
         model = self._models[task]
         tier = replica.cache.nearest(model)
         begun = self._now
+        replica.loads_for = 0.0
         if tier == GPU:
             self._loads[GPU] += 1
         else:
@@ -225,9 +226,8 @@ class _Simulation:
             # Else it has left the GPU since it was found there.
             self._loads[held.tier or tier] += 1
             begun += self._load_seconds[tier][model]
-            replica.loading.learn(begun - self._now)
+            replica.loads_for = begun - self._now
         replica.cache.load(model)
-        replica.drawing.learn(self._seconds[task])
         self._begun[task] = begun
         replica.task, replica.model = task, model
         replica.until = begun + self._seconds[task] + self._setup.overhead_seconds
@@ -238,6 +238,9 @@ class _Simulation:
         if task == NOTHING:  # Its node was taken away.
             return
         self._done[task] = self._now
+        replica.drawing.learn(self._seconds[task])
+        if replica.loads_for > 0:
+            replica.loading.learn(replica.loads_for)
         self._present -= 1
         self._left -= 1
         replica.task = NOTHING
