@@ -388,10 +388,6 @@ class Fleet:
             cpu_ms_per_task=1_000 * (self._cpu_seconds() - self._cpu) / len(tasks),
         )
 
-    def lane(self, task_id: str) -> int:
-        """Return the lane of a task that was sent."""
-        return self._tasks[task_id][1]
-
     def _since(self, moment: str) -> float:
         return parse_timestamp(moment).timestamp() - self.began
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.routing_fleet import Fleet
 from cdk_stable_diffusion.contract import parse_timestamp
-from cdk_stable_diffusion.contract.lanes import home_lanes, homes
+from cdk_stable_diffusion.contract.lanes import home_lanes
 
 _RATE = 2.0
 _KILL_AFTER, _JOIN_AFTER, _SECONDS = 15.0, 35.0, 55.0
@@ -35,8 +35,8 @@ def membership(fleet: Fleet) -> dict[str, Any]:
         fleet.run.processes[victim].kill()
 
     def join() -> None:
-        fleet.start(1)
         moments["joined"] = time.time()
+        fleet.start(1)
 
     outcome = fleet.do_at(
         [each / _RATE for each in range(count)],
@@ -44,7 +44,6 @@ def membership(fleet: Fleet) -> dict[str, Any]:
         meanwhile=((_KILL_AFTER, kill), (_JOIN_AFTER, join)),
     )
     joined = [*left, fleet.name(len(fleet.run.processes) - 1)]
-    starts = _starts(fleet)
     killed, began = moments["killed"] - fleet.began, moments["joined"] - fleet.began
     late = [each for each in outcome.tasks if each.sent > killed]
     return {
@@ -52,12 +51,9 @@ def membership(fleet: Fleet) -> dict[str, Any]:
         "without_result": count - len(outcome.tasks),
         "with_two_results": fleet.twice,
         "lease_seconds": fleet.scene.environment.lease_seconds,
-        "homes_after_death_seconds": _until_at_home(
-            starts, moments["killed"], names, left, fleet.lanes
-        ),
-        "homes_after_joining_seconds": _until_at_home(
-            starts, moments["joined"], left, joined, fleet.lanes
-        ),
+        "homes_after_death_seconds": _seconds_until_known(fleet, moments["killed"], left),
+        # From its start, with what a process needs until it is ready.
+        "homes_after_joining_seconds": _seconds_until_known(fleet, moments["joined"], joined),
         "longest_wait_before": round(
             max(each.waiting for each in outcome.tasks if each.done < killed), 1
         ),
@@ -100,37 +96,17 @@ def idle(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def _starts(fleet: Fleet) -> list[tuple[float, str, int]]:
-    """Return when which replica began a task of which lane."""
-    starts = []
+def _seconds_until_known(fleet: Fleet, since: float, names: Sequence[str]) -> float:
+    """Return after how long all replicas that live knew that these do, and so every lane's home."""
+    known = []
     for number in range(len(fleet.run.processes)):
-        for line in fleet.log(number).splitlines():
-            if '"started"' in line:
-                fields = json.loads(line)
-                moment = parse_timestamp(fields["time"]).timestamp()
-                starts.append((moment, fleet.name(number), fleet.lane(fields["task_id"])))
-    return sorted(starts)
-
-
-def _until_at_home(
-    starts: Sequence[tuple[float, str, int]],
-    since: float,
-    before: Sequence[str],
-    after: Sequence[str],
-    lanes: int,
-) -> dict[int, float | None]:
-    """Return for each lane whose home has changed after how long its new home began a task."""
-    old, new = homes(before, lanes), homes(after, lanes)
-    return {
-        lane: next(
-            (
-                round(moment - since, 1)
-                for moment, name, its in starts
-                if moment > since and its == lane and name == new[lane]
-            ),
-            None,
-        )
-        for lane in range(lanes)
-        # Another lane has no model, and so no task.
-        if old[lane] != new[lane] and any(lane == its for _, _, its in starts)
-    }
+        if fleet.name(number) in names:
+            lines = (line for line in fleet.log(number).splitlines() if '"replicas"' in line)
+            known.append(
+                min(
+                    parse_timestamp(fields["time"]).timestamp()
+                    for fields in map(json.loads, lines)
+                    if set(fields["replicas"]) == set(names)
+                )
+            )
+    return round(max(known) - since, 1)

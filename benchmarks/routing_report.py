@@ -93,15 +93,14 @@ def measured_in_words(report: Mapping[str, Any]) -> str:
 
 
 def _membership_in_words(row: Mapping[str, Any]) -> list[str]:
-    died, joined = (
-        max((each for each in row[name].values() if each is not None), default=0.0)
-        for name in ("homes_after_death_seconds", "homes_after_joining_seconds")
-    )
     return [
-        f"- One of four agents was killed, and another joined: of {row['tasks']} tasks "
-        f"{row['without_result']} had no result. Each lane of the dead one had a task begun by its "
-        f"new home after {died:.1f} s at most, each lane of the new one by that after "
-        f"{joined:.1f} s."
+        f"- One of four agents was killed, and another started: of {row['tasks']} tasks "
+        f"{row['without_result']} had no result. After {row['homes_after_death_seconds']:.1f} s "
+        "each lane had a home that lives, and after "
+        f"{row['homes_after_joining_seconds']:.1f} s the new one had its lanes. The longest "
+        f"wait of a task sent after the death was {row['longest_wait_after_death']:.1f} s, and of "
+        f"one in hand then {row['longest_wait_of_a_task_in_hand']:.1f} s, with a lease of "
+        f"{row['lease_seconds']} s."
     ]
 
 
