@@ -87,7 +87,18 @@ def test_a_table_without_lanes_is_written_as_ever() -> None:
 
 @pytest.mark.parametrize(
     ("replicas", "lanes"),
-    [(1, 1), (2, 4), (7, 14), (8, 16), (10, 16), (16, 16), (17, 17), (150, 150), (1_000, 150)],
+    [
+        (1, 1),
+        (2, 8),
+        (3, 12),
+        (4, 16),
+        (8, 16),
+        (10, 16),
+        (16, 16),
+        (17, 17),
+        (150, 150),
+        (1_000, 150),
+    ],
 )
 def test_as_many_lanes_as_replicas_are_worth(replicas: int, lanes: int) -> None:
     assert default_lanes(replicas) == lanes

@@ -35,7 +35,7 @@ _LANES_WORTH_POLLING = 16
 def default_lanes(max_replicas: int) -> int:
     """Return how many lanes a runtime has where nobody said it.
 
-    More lanes keep models further apart, and each costs whoever is its home requests to SQS: two
+    More lanes keep models further apart, and each costs whoever is its home requests to SQS: four
     for each replica, as far as these are few, and at least one for each.
 
     Args:
@@ -43,7 +43,7 @@ def default_lanes(max_replicas: int) -> int:
     """
     if max_replicas == 1:
         return 1
-    return min(max(min(2 * max_replicas, _LANES_WORTH_POLLING), max_replicas), MOST_LANES)
+    return min(max(min(4 * max_replicas, _LANES_WORTH_POLLING), max_replicas), MOST_LANES)
 
 
 def lane_of(model: str, lanes: int) -> int:

@@ -79,7 +79,7 @@ class Model:
             lanes: How many, 1 to 150; 1 is a single queue, of which each pod takes whatever comes
                 next. Before you lower it, let the queues run dry: what waits in a lane that goes
                 is lost. Lanes cost: each has a queue, which KEDA asks ten times a minute. Default:
-                two for each of `Scaling.max_replicas`, but at most 16, or one for each replica if
+                four for each of `Scaling.max_replicas`, but at most 16, or one for each replica if
                 that is more; 1 for a single replica.
             spread: Hot models that have several lanes, and so several pods that serve them first,
                 by name, such as {"sdxl": 4}. A model with more than one pod's worth of tasks needs
