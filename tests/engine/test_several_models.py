@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
@@ -348,6 +349,23 @@ def test_a_model_that_may_not_be_drawn_with_is_not_kept(
     assert diffusion._placement.held == {}
     # What reads has done nothing wrong.
     assert reader.starts == 1
+
+
+def test_a_model_that_lacks_weights_is_to_blame_however_it_is_read(
+    warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
+) -> None:
+    lacking = Path(shutil.copytree(random_model, tmp_path / "lacking"))
+    file = lacking / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["conv_in.bias"]
+    save_file(weights, file)
+    warmed.warm(lacking, "lacking")
+    wait_until(lambda: reader.reads == ["lacking"], "it was tried")
+    warmed._warmer.leave("lacking")
+    assert set(warmed._placement.held) == {"tiny"}
+    with pytest.raises(EngineFailure, match="unet/ has no weights for conv_in.bias") as caught:
+        warmed.load(lacking, "lacking")
+    assert caught.value.code == "model-invalid"
 
 
 def test_a_model_that_the_memory_cannot_hold_is_not_read(
