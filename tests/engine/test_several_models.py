@@ -368,6 +368,21 @@ def test_a_model_that_lacks_weights_is_to_blame_however_it_is_read(
     assert caught.value.code == "model-invalid"
 
 
+def test_what_made_room_for_a_model_that_cannot_be_read_is_held_no_more(
+    warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
+) -> None:
+    broken = Path(shutil.copytree(random_model, tmp_path / "broken"))
+    (broken / "model_index.json").write_text("{}")
+    warmed.load(random_model, "random")
+    warmed._shelf.most_bytes = weights_size(broken, bytes_each=4) + 1
+    assert warmed._placement.held == {"tiny": "memory", "random": "gpu"}
+    warmed.warm(broken, "broken")
+    wait_until(lambda: reader.reads == ["broken"], "it was tried")
+    warmed._warmer.leave("broken")
+    # What the agent was told is looked at in the end.
+    assert warmed._placement.held == {"random": "gpu"}
+
+
 def test_a_model_that_the_memory_cannot_hold_is_not_read(
     warmed: Diffusion, reader: Reader, random_model: Path
 ) -> None:

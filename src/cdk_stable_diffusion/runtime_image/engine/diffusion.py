@@ -183,7 +183,7 @@ class Diffusion:
     def _has_room(self, wanted: Wanted) -> bool:
         if wanted.digest == self._loading or self._placement.has(wanted.digest):
             return False
-        return self._shelf.make_room(self._size_of(wanted.directory))
+        return self._placement.make_room(self._size_of(wanted.directory))
 
     def _put(self, wanted: Wanted, pipeline: Any, seconds: float) -> None:
         model = self._made(pipeline, wanted.directory)
