@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 import socket
@@ -204,6 +205,44 @@ def test_the_size_is_that_of_the_weights(random_model: Path, tmp_path: Path) -> 
     assert model.size > size
 
 
+def test_what_is_not_loaded_has_no_size(random_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(random_model, tmp_path / "model"))
+    size = weights_size(model, bytes_each=2)
+    unet = model / "unet" / "diffusion_pytorch_model.safetensors"
+    # As models are published: with all that was ever made of them.
+    shutil.copy(unet, model / "all-in-one.safetensors")
+    for name in ("fp16", "non_ema", "fp16-00001-of-00002"):
+        shutil.copy(unet, unet.with_name(f"diffusion_pytorch_model.{name}.safetensors"))
+    for folder in ("controlnet", "safety_checker"):
+        (model / folder).mkdir()
+        shutil.copy(unet, model / folder / "model.safetensors")
+    assert weights_size(model, bytes_each=2) == size
+    assert weights_size(model, bytes_each=2, with_checker=True) > size
+    halves = Path(shutil.copytree(random_model, tmp_path / "halves"))
+    for path in halves.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert weights_size(halves, bytes_each=2) == size
+    single = tmp_path / "single"
+    single.mkdir()
+    shutil.copy(unet, single / "all.in.one.safetensors")
+    assert 0 < weights_size(single, bytes_each=2) < size
+
+
+def test_a_file_that_boasts_makes_no_other_model_go(random_model: Path, tmp_path: Path) -> None:
+    diffusion = Diffusion()
+    diffusion._placement = Placement(Crowded(), diffusion._shelf)
+    diffusion.load(TINY_SHAPES, "tiny")
+    boasting = Path(shutil.copytree(random_model, tmp_path / "boasting"))
+    tensor = {"dtype": "F16", "shape": [10**399], "data_offsets": [0, 2]}
+    header = json.dumps({"conv_in.bias": tensor}).encode()
+    file = boasting / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(EngineFailure) as caught:
+        diffusion.load(boasting, "boasting")
+    assert caught.value.code == "model-invalid"
+    assert diffusion._placement.held == {"tiny": "gpu"}
+
+
 class Reader:
     """What reads ahead, in this process."""
 
@@ -363,7 +402,7 @@ def test_a_model_that_lacks_weights_is_to_blame_however_it_is_read(
     wait_until(lambda: reader.reads == ["lacking"], "it was tried")
     warmed._warmer.leave("lacking")
     assert set(warmed._placement.held) == {"tiny"}
-    with pytest.raises(EngineFailure, match="unet/ has no weights for conv_in.bias") as caught:
+    with pytest.raises(EngineFailure, match=r"unet/ has no weights for conv_in\.bias") as caught:
         warmed.load(lacking, "lacking")
     assert caught.value.code == "model-invalid"
 

@@ -178,7 +178,11 @@ class Diffusion:
         return self.device == "cuda"
 
     def _size_of(self, directory: Path) -> int:
-        return weights_size(directory, bytes_each=2 if self._in_half else 4)
+        return weights_size(
+            directory,
+            bytes_each=2 if self._in_half else 4,
+            with_checker=self._finishing.needs_models_checker,
+        )
 
     def _has_room(self, wanted: Wanted) -> bool:
         if wanted.digest == self._loading or self._placement.has(wanted.digest):
