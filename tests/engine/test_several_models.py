@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cdk_stable_diffusion.runtime_image.engine import warmer
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.finishing import Finishing
@@ -260,7 +261,7 @@ class Reader:
         return ours
 
     def _serve(self, channel: socket.socket) -> None:
-        with channel, contextlib.suppress(SystemExit):
+        with channel, contextlib.suppress(SystemExit, BrokenPipeError):
             serve(channel, self._read)
 
     def _read(self, directory: Path, **settings: Any) -> Any:
@@ -331,6 +332,23 @@ def test_who_loads_a_model_that_is_being_read_waits_for_it(
     wait_until(lambda: bool(reader.reads), "it is being read")
     threading.Timer(0.1, reader.go_on.set).start()
     assert warmed.load(Path(), "random") == "memory"
+
+
+def test_who_loads_a_model_does_not_wait_for_what_hangs(
+    warmed: Diffusion, reader: Reader, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warmer, "LONGEST_READING_SECONDS", 0.05)
+    reader.go_on.clear()
+    warmed.warm(random_model, "random")
+    wait_until(lambda: bool(reader.reads), "it is being read")
+    assert warmed.load(random_model, "random") == "disk"
+    wait_until(lambda: warmed._warmer._channel is None, "it is given up")
+    reader.go_on.set()
+    warmed.load(TINY_SHAPES, "tiny")
+    warmed._shelf.clear()
+    warmed.warm(random_model, "random")
+    wait_until(lambda: warmed._placement.held.get("random") == "memory", "another was started")
+    assert reader.starts == 2
 
 
 def test_models_are_read_in_turn_but_for_those_that_were_loaded_meanwhile(
