@@ -335,17 +335,21 @@ def test_who_loads_a_model_that_is_being_read_waits_for_it(
 
 
 def test_who_loads_a_model_does_not_wait_for_what_hangs(
-    warmed: Diffusion, reader: Reader, random_model: Path, monkeypatch: pytest.MonkeyPatch
+    warmed: Diffusion,
+    reader: Reader,
+    random_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(warmer, "LONGEST_READING_SECONDS", 0.05)
+    # In the end it ends, so that two do not read in one process.
+    model = Path(shutil.copytree(random_model, tmp_path / "end"))
     reader.go_on.clear()
-    warmed.warm(random_model, "random")
+    warmed.warm(model, "hangs")
     wait_until(lambda: bool(reader.reads), "it is being read")
-    assert warmed.load(random_model, "random") == "disk"
+    assert warmed.load(model, "hangs") == "disk"
     wait_until(lambda: warmed._warmer._channel is None, "it is given up")
     reader.go_on.set()
-    warmed.load(TINY_SHAPES, "tiny")
-    warmed._shelf.clear()
     warmed.warm(random_model, "random")
     wait_until(lambda: warmed._placement.held.get("random") == "memory", "another was started")
     assert reader.starts == 2

@@ -142,12 +142,12 @@ class Warmer:
                 self._read_next(self._ready_channel())
             except Exception:
                 _LOG.warning("reading ahead has failed", exc_info=True)
-                if self._channel is not None:
-                    self._channel.close()
-                    self._channel = None
                 with self._changed:
                     # Without that there is nothing to wait for, whatever fails.
                     self._waiting.clear()
+                    if self._channel is not None:
+                        self._channel.close()
+                        self._channel = None
             finally:
                 with self._changed:
                     self._reading = None
