@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 import socket
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from cdk_stable_diffusion.runtime_image.engine import warmer
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.finishing import Finishing
@@ -203,6 +206,44 @@ def test_the_size_is_that_of_the_weights(random_model: Path, tmp_path: Path) -> 
     assert model.size > size
 
 
+def test_what_is_not_loaded_has_no_size(random_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(random_model, tmp_path / "model"))
+    size = weights_size(model, bytes_each=2)
+    unet = model / "unet" / "diffusion_pytorch_model.safetensors"
+    # As models are published: with all that was ever made of them.
+    shutil.copy(unet, model / "all-in-one.safetensors")
+    for name in ("fp16", "non_ema", "fp16-00001-of-00002"):
+        shutil.copy(unet, unet.with_name(f"diffusion_pytorch_model.{name}.safetensors"))
+    for folder in ("controlnet", "safety_checker"):
+        (model / folder).mkdir()
+        shutil.copy(unet, model / folder / "model.safetensors")
+    assert weights_size(model, bytes_each=2) == size
+    assert weights_size(model, bytes_each=2, with_checker=True) > size
+    halves = Path(shutil.copytree(random_model, tmp_path / "halves"))
+    for path in halves.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert weights_size(halves, bytes_each=2) == size
+    single = tmp_path / "single"
+    single.mkdir()
+    shutil.copy(unet, single / "all.in.one.safetensors")
+    assert 0 < weights_size(single, bytes_each=2) < size
+
+
+def test_a_file_that_boasts_makes_no_other_model_go(random_model: Path, tmp_path: Path) -> None:
+    diffusion = Diffusion()
+    diffusion._placement = Placement(Crowded(), diffusion._shelf)
+    diffusion.load(TINY_SHAPES, "tiny")
+    boasting = Path(shutil.copytree(random_model, tmp_path / "boasting"))
+    tensor = {"dtype": "F16", "shape": [10**399], "data_offsets": [0, 2]}
+    header = json.dumps({"conv_in.bias": tensor}).encode()
+    file = boasting / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(EngineFailure) as caught:
+        diffusion.load(boasting, "boasting")
+    assert caught.value.code == "model-invalid"
+    assert diffusion._placement.held == {"tiny": "gpu"}
+
+
 class Reader:
     """What reads ahead, in this process."""
 
@@ -220,7 +261,7 @@ class Reader:
         return ours
 
     def _serve(self, channel: socket.socket) -> None:
-        with channel, contextlib.suppress(SystemExit):
+        with channel, contextlib.suppress(SystemExit, BrokenPipeError):
             serve(channel, self._read)
 
     def _read(self, directory: Path, **settings: Any) -> Any:
@@ -293,6 +334,27 @@ def test_who_loads_a_model_that_is_being_read_waits_for_it(
     assert warmed.load(Path(), "random") == "memory"
 
 
+def test_who_loads_a_model_does_not_wait_for_what_hangs(
+    warmed: Diffusion,
+    reader: Reader,
+    random_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(warmer, "LONGEST_READING_SECONDS", 0.05)
+    # In the end it ends, so that two do not read in one process.
+    model = Path(shutil.copytree(random_model, tmp_path / "end"))
+    reader.go_on.clear()
+    warmed.warm(model, "hangs")
+    wait_until(lambda: bool(reader.reads), "it is being read")
+    assert warmed.load(model, "hangs") == "disk"
+    wait_until(lambda: warmed._warmer._channel is None, "it is given up")
+    reader.go_on.set()
+    warmed.warm(random_model, "random")
+    wait_until(lambda: warmed._placement.held.get("random") == "memory", "another was started")
+    assert reader.starts == 2
+
+
 def test_models_are_read_in_turn_but_for_those_that_were_loaded_meanwhile(
     warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
 ) -> None:
@@ -348,6 +410,38 @@ def test_a_model_that_may_not_be_drawn_with_is_not_kept(
     assert diffusion._placement.held == {}
     # What reads has done nothing wrong.
     assert reader.starts == 1
+
+
+def test_a_model_that_lacks_weights_is_to_blame_however_it_is_read(
+    warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
+) -> None:
+    lacking = Path(shutil.copytree(random_model, tmp_path / "lacking"))
+    file = lacking / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["conv_in.bias"]
+    save_file(weights, file)
+    warmed.warm(lacking, "lacking")
+    wait_until(lambda: reader.reads == ["lacking"], "it was tried")
+    warmed._warmer.leave("lacking")
+    assert set(warmed._placement.held) == {"tiny"}
+    with pytest.raises(EngineFailure, match=r"unet/ has no weights for conv_in\.bias") as caught:
+        warmed.load(lacking, "lacking")
+    assert caught.value.code == "model-invalid"
+
+
+def test_what_made_room_for_a_model_that_cannot_be_read_is_held_no_more(
+    warmed: Diffusion, reader: Reader, random_model: Path, tmp_path: Path
+) -> None:
+    broken = Path(shutil.copytree(random_model, tmp_path / "broken"))
+    (broken / "model_index.json").write_text("{}")
+    warmed.load(random_model, "random")
+    warmed._shelf.most_bytes = weights_size(broken, bytes_each=4) + 1
+    assert warmed._placement.held == {"tiny": "memory", "random": "gpu"}
+    warmed.warm(broken, "broken")
+    wait_until(lambda: reader.reads == ["broken"], "it was tried")
+    warmed._warmer.leave("broken")
+    # What the agent was told is looked at in the end.
+    assert warmed._placement.held == {"random": "gpu"}
 
 
 def test_a_model_that_the_memory_cannot_hold_is_not_read(

@@ -37,6 +37,7 @@ from .engine import (
     Raster,
 )
 from .failure import TaskFailure
+from .orphans import Orphans
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class ChildEngine:
         self._identifiers = itertools.count(1)
         self._generating: int | None = None
         self._ahead: _Ahead | None = None
+        self._orphans = Orphans()
         self._deaths_at_start = 0
         self._not_before = 0.0
         self._model: str | None = None
@@ -89,6 +91,9 @@ class ChildEngine:
                 return
             if self._child is not None:
                 self._child.end(0.0)
+                self._orphans.inherit(self._child.process.pid)
+            # Those of the child before may take a moment longer than it to end.
+            self._orphans.bury()
             self._child = _Child(self._command)
             self._model = None
 

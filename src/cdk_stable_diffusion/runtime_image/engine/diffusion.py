@@ -178,12 +178,16 @@ class Diffusion:
         return self.device == "cuda"
 
     def _size_of(self, directory: Path) -> int:
-        return weights_size(directory, bytes_each=2 if self._in_half else 4)
+        return weights_size(
+            directory,
+            bytes_each=2 if self._in_half else 4,
+            with_checker=self._finishing.needs_models_checker,
+        )
 
     def _has_room(self, wanted: Wanted) -> bool:
         if wanted.digest == self._loading or self._placement.has(wanted.digest):
             return False
-        return self._shelf.make_room(self._size_of(wanted.directory))
+        return self._placement.make_room(self._size_of(wanted.directory))
 
     def _put(self, wanted: Wanted, pipeline: Any, seconds: float) -> None:
         model = self._made(pipeline, wanted.directory)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .failure import EngineFailure
 from .model_directory import checked_pipeline_class, checkpoint_in, variant_of
 from .pipeline_classes import half_precision
 from .single_file import load_single_file
@@ -31,7 +32,7 @@ def load_pipeline(directory: Path, *, in_half: bool, with_checker: bool = False)
     without: dict[str, Any] = {}
     if not with_checker and "safety_checker" in inspect.signature(chosen.__init__).parameters:
         without = {"safety_checker": None}
-    return chosen.from_pretrained(
+    pipeline = chosen.from_pretrained(
         str(directory),
         dtype=half_precision(chosen) if in_half else torch.float32,
         use_safetensors=True,
@@ -39,3 +40,14 @@ def load_pipeline(directory: Path, *, in_half: bool, with_checker: bool = False)
         variant=variant_of(directory),
         **without,
     )
+    _check_complete(pipeline)
+    return pipeline
+
+
+def _check_complete(pipeline: Any) -> None:
+    """Check that all weights were in the files: the library leaves others without any numbers."""
+    for part, module in pipeline.components.items():
+        if isinstance(module, torch.nn.Module):
+            for name, weight in module.named_parameters():
+                if weight.is_meta:
+                    raise EngineFailure("model-invalid", f"{part}/ has no weights for {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from .failure import EngineFailure
 from .pipeline_classes import pipeline_class
 
 _CONTROL = "controlnet"
+_CHECKER = "safety_checker"
 _LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl"})
+_MOST_NUMBERS_IN_A_BYTE = 2
 
 
 def checkpoint_in(directory: Path) -> Path | None:
@@ -78,22 +81,41 @@ def variant_of(directory: Path) -> str | None:
     return None
 
 
-def weights_size(directory: Path, *, bytes_each: int) -> int:
+def weights_size(directory: Path, *, bytes_each: int, with_checker: bool = False) -> int:
     """Return how many bytes a model has once it is loaded, as far as its files tell.
 
     Args:
         directory: Its directory.
         bytes_each: Bytes of each number in memory.
+        with_checker: Whether its safety checker is loaded, too. Default: no.
     """
     size = 0
-    for path in directory.rglob("*.safetensors"):
-        if path.relative_to(directory).parts[0] != _CONTROL:
-            try:
-                size += sum(map(prod, tensor_shapes(path).values())) * bytes_each
-            except (OSError, ValueError):
-                # Whoever loads it says what is wrong.
-                continue
+    for path in _loaded_weights(directory, with_checker=with_checker):
+        try:
+            numbers = sum(map(prod, tensor_shapes(path).values()))
+            # Whatever it says of itself, it cannot hold more.
+            size += min(numbers, _MOST_NUMBERS_IN_A_BYTE * path.stat().st_size) * bytes_each
+        except (OSError, ValueError):
+            # Whoever loads it says what is wrong.
+            continue
     return size
+
+
+def _loaded_weights(directory: Path, *, with_checker: bool) -> Iterator[Path]:
+    """Return the files that are read of all that may lie in a model's directory."""
+    is_pipeline = (directory / PIPELINE_INDEX_NAME).is_file()
+    # Beside the plain ones published models have others, such as "model.fp16.safetensors".
+    is_plain = is_pipeline and variant_of(directory) is None
+    for path in directory.rglob("*.safetensors"):
+        folder = path.relative_to(directory).parts[0]
+        is_of_part = path.parent != directory
+        if (
+            folder != _CONTROL
+            and (with_checker or folder != _CHECKER)
+            and (is_of_part or not is_pipeline)
+            and not (is_plain and "." in path.stem)
+        ):
+            yield path
 
 
 def _index(directory: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _FORGETTING = 0.99
 class Placement(Generic[M]):
     """Moves models to where they are needed, and others out of their way.
 
-    For one thread, but for `put`, `has` and `held`.
+    For one thread, but for `put`, `make_room`, `has` and `held`.
     """
 
     def __init__(
@@ -71,6 +71,20 @@ class Placement(Generic[M]):
     def spare(self, digest: str) -> int:
         """Return the bytes on the device that all models but one have."""
         return sum(held.size for name, held in self._on_device.items() if name != digest)
+
+    def make_room(self, size: int) -> bool:
+        """Give models in the host's memory up for one that is about to be read.
+
+        Args:
+            size: How many bytes it has, as far as its files tell.
+
+        Returns:
+            Whether it fits.
+        """
+        fits = self._shelf.make_room(size)
+        # It may come to nothing, and then nothing else would tell of those that are gone.
+        self._tell()
+        return fits
 
     def put(self, digest: str, model: M, *, seconds: float) -> None:
         """Take in a model that was read into the host's memory.
@@ -138,7 +152,7 @@ class Placement(Generic[M]):
             return held, GPU
         held = self._shelf.take(digest)
         tier = DISK if held is None else MEMORY
-        self._make_room(size if held is None else held.size)
+        self._clear_device(size if held is None else held.size)
         began = self._clock()
         model = self._read(read) if held is None else held.model
         read_at = self._clock()
@@ -174,7 +188,7 @@ class Placement(Generic[M]):
         self.leave_alone(None)
         model.to_device()
 
-    def _make_room(self, size: int) -> None:
+    def _clear_device(self, size: int) -> None:
         while not self._fits(size) and (name := self._order.least()) is not None:
             self._move_out(name)
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from .reading_ahead import MOST_BYTES, READY
 _LOG = logging.getLogger(__name__)
 CAN_READ_AHEAD = sys.platform == "linux"
 """Whether a process can give memory to another, as only Linux has it."""
+
+LONGEST_READING_SECONDS = 120.0
+"""How long a model that is to be drawn with is waited for; the agent gives loading 600 seconds."""
 
 _MOST_WAITING = 4
 _MODULE = f"{__package__}.reading_ahead"
@@ -113,7 +117,7 @@ class Warmer:
     def leave(self, digest: str) -> None:
         """Have a model not read any more; if it is being read, wait until it is.
 
-        That ends sooner than to begin again would.
+        That ends sooner than to begin again would, unless what reads it hangs: then it is given up.
 
         Args:
             digest: The model's digest.
@@ -121,7 +125,14 @@ class Warmer:
         with self._changed:
             for wanted in [each for each in self._waiting if each.digest == digest]:
                 self._waiting.remove(wanted)
-            self._changed.wait_for(lambda: self._reading != digest)
+            if self._changed.wait_for(lambda: self._reading != digest, LONGEST_READING_SECONDS):
+                return
+            channel = self._channel
+        _LOG.warning("what reads ahead hangs, and is given up")
+        if channel is not None:
+            with suppress(OSError):
+                # Whoever waits there for an answer hears that there will be none.
+                channel.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         while True:
@@ -131,12 +142,12 @@ class Warmer:
                 self._read_next(self._ready_channel())
             except Exception:
                 _LOG.warning("reading ahead has failed", exc_info=True)
-                if self._channel is not None:
-                    self._channel.close()
-                    self._channel = None
                 with self._changed:
                     # Without that there is nothing to wait for, whatever fails.
                     self._waiting.clear()
+                    if self._channel is not None:
+                        self._channel.close()
+                        self._channel = None
             finally:
                 with self._changed:
                     self._reading = None
