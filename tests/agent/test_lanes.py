@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
+from cdk_stable_diffusion.runtime_image.agent import lane_receiver
+from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from tests.agent.fake_engine import FakeEngine, KeepsOne
 from tests.agent.lanes_scene import LanesScene
@@ -213,6 +215,21 @@ def test_a_replica_that_knows_of_no_other_has_a_name(
     monkeypatch.setattr(socket, "gethostname", lambda: "pod-7")
     agents(replica_name="", members_directory="")
     assert agents.receiver(0)._members.members() == ("pod-7",)
+
+
+def test_who_cannot_see_others_waits_for_that_once(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(FileMembers, "wait_for_view", lambda _, timeout: waits.append(timeout))
+    monkeypatch.setattr(lane_receiver, "_VIEW_SECONDS", 1e-6)
+    scene.publish_model()
+    agents()
+    for _ in range(2):
+        scene.send()
+        scene.wait_for_results(1)
+    wait_until(lambda: len(waits) > 2, "it waits for a third task")
+    assert waits[1:] == [0.0] * len(waits[1:])
 
 
 @pytest.mark.slow

@@ -79,9 +79,11 @@ class LaneReceiver:
         self._polled: set[int] = set()
         self._on_their_way = 0
         self._stopped = False
+        self._view_by = 0.0
 
     def start(self) -> None:
         """Begin to look for other replicas."""
+        self._view_by = time.monotonic() + _VIEW_SECONDS
         self._members.start()
 
     @property
@@ -142,8 +144,8 @@ class LaneReceiver:
 
     def _wait_for_something(self) -> None:
         """Wait at the home lanes, and look around at the others meanwhile."""
-        # Who has not looked yet would take itself for the home of all.
-        self._members.wait_for_view(_VIEW_SECONDS)
+        # Who has not looked yet would take itself for the home of all. Who cannot look is one.
+        self._members.wait_for_view(max(0.0, self._view_by - time.monotonic()))
         while not self._has_something():
             if self._look_at_a_home(1):
                 continue
