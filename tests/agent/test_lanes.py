@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
-from cdk_stable_diffusion.runtime_image.agent import lane_receiver
+from cdk_stable_diffusion.runtime_image.agent import lane_choice, lane_receiver
 from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from tests.agent.fake_engine import FakeEngine, KeepsOne
@@ -215,6 +215,34 @@ def test_a_replica_that_knows_of_no_other_has_a_name(
     monkeypatch.setattr(socket, "gethostname", lambda: "pod-7")
     agents(replica_name="", members_directory="")
     assert agents.receiver(0)._members.members() == ("pod-7",)
+
+
+def test_a_lane_whose_home_takes_nothing_is_served_by_who_is_busy(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_choice, "NEGLECTED_SECONDS", 0.5)
+    monkeypatch.setattr(lane_choice, "_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(lane_choice, "_CHECKS_APART_SECONDS", 0.02)
+    own, rare = _models_at_home(scene, 0, 2)[0], _models_at_home(scene, 1, 2)[0]
+    for model in (own, rare):
+        scene.publish_model(model)
+    directory = Path(scene.environment.members_directory)
+    hangs = FileMembers(directory, "replica-1", is_ready=lambda: True)
+    hangs.start()
+    wait_until(lambda: len(list(directory.glob("*"))) == 1, "it is a member")
+
+    def draw(_: object) -> None:
+        # There is always more of its own.
+        scene.send(model=own)
+        time.sleep(0.02)
+
+    engine = agents(KeepsOne(draw))
+    for _ in range(3):
+        scene.send(model=own)
+    wait_until(lambda: own in engine.loads, "it is busy")
+    scene.send(model=rare)
+    wait_until(lambda: rare in engine.loads, "it takes from the lane that nobody takes from")
+    hangs.leave()
 
 
 def test_who_cannot_see_others_waits_for_that_once(

@@ -15,6 +15,13 @@ from ...contract.lanes import home_lanes, lane_of
 SERVE_EVERY_SECONDS = 30.0
 """How often each home lane gets its turn, whatever the model that is loaded."""
 
+NEGLECTED_SECONDS = 2 * SERVE_EVERY_SECONDS
+"""How long tasks wait in a lane that nobody takes from, until busy replicas take their turns."""
+
+_CHECK_SECONDS = 20.0
+_CHECKS_APART_SECONDS = 1.0
+"""How often a busy replica looks at each other lane and, of many, at any."""
+
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_POLL_SECONDS = 20
@@ -53,6 +60,7 @@ class _Lane:
         in_hand: How many of its messages somebody had in hand then.
         waiting_since: When some were first seen, with none missing since.
         drained_at: When somebody else was last seen to have taken some.
+        untouched_since: When some were first seen, with nobody seen at work on any since.
     """
 
     served_at: float = -math.inf
@@ -63,6 +71,7 @@ class _Lane:
     in_hand: int = 0
     waiting_since: float | None = None
     drained_at: float = -math.inf
+    untouched_since: float | None = None
 
     @property
     def tasks(self) -> int:
@@ -92,6 +101,7 @@ class LaneChoice:
         self._found_at = now
         self._count_at = now
         self._count_pause = _FIRST_PAUSE_SECONDS
+        self._check_at = now
         self.left_over = False
         """Whether what was taken last had waited for so long that no replica can be idle."""
         self.learn_members((name,))
@@ -104,6 +114,9 @@ class LaneChoice:
     def learn_members(self, members: Collection[str]) -> None:
         """Hear who lives."""
         if self._members != (living := frozenset(members) | {self._name}):
+            for lane in self._homes:
+                # What was not counted meanwhile may be another's from now on.
+                self._lanes[lane].untouched_since = None
             self._members = living
             self._homes = home_lanes(self._name, living, len(self._lanes))
 
@@ -133,6 +146,8 @@ class LaneChoice:
             state.waiting = 0
         if not state.waiting:
             state.waiting_since = None
+        # The next one of it waits for as long again.
+        state.untouched_since = now if state.waiting else None
 
     def counted(self, lane: int, waiting: int, now: float, *, in_hand: int = 0) -> None:
         """Hear how many messages there are in a lane.
@@ -146,6 +161,10 @@ class LaneChoice:
         state = self._lanes[lane]
         if waiting < state.waiting:
             state.drained_at = now
+        if not waiting or in_hand or waiting < state.waiting:
+            state.untouched_since = None
+        elif state.untouched_since is None:
+            state.untouched_since = now
         if not waiting:
             state.waiting_since = None
         elif state.waiting_since is None or now - state.counted_at > self._longest_gap:
@@ -159,6 +178,7 @@ class LaneChoice:
         state = self._lanes[lane]
         state.look_at = now + _LONGEST_PAUSE_SECONDS
         state.waiting, state.waiting_since, state.counted_at = 0, None, now
+        state.untouched_since = None
         self._count_at = now + self._count_pause
         self._count_pause = min(2 * self._count_pause, _LONGEST_POLL_SECONDS)
 
@@ -247,6 +267,40 @@ class LaneChoice:
             lane for lane in self._others() if self._lanes[lane].counted_at <= now - _ROUND_SECONDS
         ]
         return next(self._among(stale, [model]), None)
+
+    def lane_to_check(self, now: float) -> int | None:
+        """Return another's lane to count for `neglected_lane`; None if that need not be yet.
+
+        Args:
+            now: The time.
+        """
+        lane = min(self._others(), key=lambda lane: self._lanes[lane].counted_at, default=None)
+        if lane is None or now < self._check_at:
+            return None
+        if now - self._lanes[lane].counted_at < _CHECK_SECONDS:
+            return None
+        self._check_at = now + _CHECKS_APART_SECONDS
+        return lane
+
+    def neglected_lane(self, now: float) -> int | None:
+        """Return another's lane to take from although there is work of one's own.
+
+        Its home hangs, or cannot take from it, or no replica thinks that it is one: those of an
+        older deployment may know of fewer lanes.
+
+        Args:
+            now: The time.
+
+        Returns:
+            The lane that has had tasks for long with nobody at work on any; None if none has.
+        """
+        for lane in self._others():
+            state = self._lanes[lane]
+            if state.untouched_since is None or now - state.counted_at > _FRESH_SECONDS:
+                continue
+            if state.counted_at - state.untouched_since >= NEGLECTED_SECONDS:
+                return lane
+        return None
 
     def share(self, lane: int) -> int:
         """Return how many tasks to take at most of another's lane: half, so that its home has some.

@@ -146,6 +146,7 @@ class LaneReceiver:
         """Wait at the home lanes, and look around at the others meanwhile."""
         # Who has not looked yet would take itself for the home of all. Who cannot look is one.
         self._members.wait_for_view(max(0.0, self._view_by - time.monotonic()))
+        self._look_for_neglected()
         while not self._has_something():
             if self._look_at_a_home(1):
                 continue
@@ -165,6 +166,8 @@ class LaneReceiver:
         """Look at the home lanes or, if these are empty, at that of the present model."""
         model = next(iter(self._near.tiers()), None)
         only = (model,) if near and model is not None else ()
+        if not only:
+            self._look_for_neglected()
         while not self._has_something():
             if not self._look_at_a_home(most, only):
                 break
@@ -179,6 +182,18 @@ class LaneReceiver:
             most = min(most, self._choice.share(lane)) if lane is not None else most
         if lane is not None and not self._has_something():
             self._receive(lane, most=most, stolen=True)
+
+    def _look_for_neglected(self) -> None:
+        """Take one from another's lane that nobody takes from, however much one's own have."""
+        with self._changed:
+            lane = self._choice.lane_to_check(time.monotonic())
+        if lane is None or self._has_something():
+            return
+        self._count(lane)
+        with self._changed:
+            lane = self._choice.neglected_lane(time.monotonic())
+        if lane is not None and not self._has_something():
+            self._receive(lane, stolen=True)
 
     def _look_at_a_home(self, most: int, only: Sequence[str] = ()) -> bool:
         """Look at the home lane whose turn it is; tell whether there was one.
