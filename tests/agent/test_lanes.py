@@ -16,6 +16,7 @@ import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
 from cdk_stable_diffusion.runtime_image.agent import lane_choice, lane_receiver
+from cdk_stable_diffusion.runtime_image.agent.lane_choice import LaneChoice
 from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from tests.agent.fake_engine import FakeEngine, KeepsOne
@@ -207,6 +208,35 @@ def test_what_comes_to_several_polls_at_once_is_all_done(scene: LanesScene, agen
     results = scene.wait_for_results(LANES)
     assert {result.model for result in results} == set(models)
     assert {result.attempt for result in results} == {1}
+
+
+@pytest.mark.slow
+def test_what_comes_to_the_polls_of_who_is_busy_is_done_by_who_is_idle(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    first, second = _models_at_home(scene, 0, 2)[:2]
+    for model in (first, second):
+        scene.publish_model(model)
+    home, thief = agents(FakeEngine(lambda _: _wait_for(go_on))), agents()
+    agents.settled()
+    monkeypatch.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
+    polls = agents.requests[0]["ReceiveMessage"] + len(agents.receiver(0)._polled)
+    wait_until(lambda: agents.requests[0]["ReceiveMessage"] >= polls, "it waits for long")
+    # As if it knew that this will last.
+    worker = agents.agents[0].worker
+    worker._loading._usual, worker._progress._usual = 1.0, 60.0
+    scene.send(model=first)
+    wait_until(lambda: bool(home.generations), "the home is busy")
+    began = time.monotonic()
+    scene.send(model=second)
+    (result,) = scene.wait_for_results(1)
+    assert thief.loads == [second]
+    # A home keeps what it has in hand for ten seconds.
+    assert time.monotonic() - began < 6.0
+    assert result.attempt == 1
+    go_on.set()
+    scene.wait_for_results(1)
 
 
 def test_a_replica_that_knows_of_no_other_has_a_name(

@@ -240,6 +240,9 @@ class Intake:
             self._pause = _FIRST_PAUSE_SECONDS
             # An idle agent may be waiting for the next one.
             self._next_look = time.monotonic() + self._pause if patient else 0.0
+            if not patient and self._comes_too_early(message):
+                self._returns.give_back([message])
+                continue
             with self._changed:
                 self._preparing = message
             work = self._read(message)
@@ -285,6 +288,18 @@ class Intake:
     def _room(self) -> int:
         with self._changed:
             return self._rules.room(len(self._chosen) + len(self._hand))
+
+    def _comes_too_early(self, message: Received) -> bool:
+        """Tell whether another should have what came to a poll after the one that was waited for.
+
+        What a look brought is kept in any case, or the next look would bring it again.
+        """
+        if not message.polled:
+            return False
+        model = message.attributes.get("model", {}).get("StringValue")
+        with self._changed:
+            works = [each.work for each in self._hand]
+            return self._rules.comes_too_early(model, works, chosen=bool(self._chosen))
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""

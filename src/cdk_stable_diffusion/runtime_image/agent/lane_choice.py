@@ -43,7 +43,7 @@ _IDLE_REQUESTS_A_MINUTE = 54.0
 any: a minute has room for 60, and polls do not end to the second."""
 
 _LEAST_COUNTS_A_MINUTE = 3.0
-_ROUNDS_UNTIL_LEFT_OVER = 2.0
+SECONDS_TO_FIND = 2.0
 """How long, beyond the age at which it may be stolen, an idle agent needs to find a task."""
 
 
@@ -111,6 +111,11 @@ class LaneChoice:
         """The lanes whose home this replica is."""
         return self._homes
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other replica."""
+        return len(self._members) == 1
+
     def learn_members(self, members: Collection[str]) -> None:
         """Hear who lives."""
         if self._members != (living := frozenset(members) | {self._name}):
@@ -136,7 +141,7 @@ class LaneChoice:
         state.served_at = now
         if waited:
             self._found_at = now
-            self.left_over = max(waited) >= self._steal_after + _ROUNDS_UNTIL_LEFT_OVER
+            self.left_over = max(waited) >= self._steal_after + SECONDS_TO_FIND
             state.pause, state.look_at = _FIRST_PAUSE_SECONDS, now
             # Not by somebody else; and what it leaves is as old.
             state.waiting = max(0, state.waiting - len(waited))
