@@ -210,6 +210,28 @@ def test_what_comes_to_several_polls_at_once_is_all_done(scene: LanesScene, agen
     assert {result.attempt for result in results} == {1}
 
 
+def test_what_comes_to_several_polls_has_no_more_bytes_than_it_may(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.publish_model(model)
+    go_on = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
+        agents(FakeEngine(lambda _: _wait_for(go_on)), prefetch_bytes=1)
+        wait_until(lambda: agents.requests[0]["ReceiveMessage"] >= 2 * LANES, "it waits")
+        for model in models:
+            scene.send(model=model)
+        receiver, intake = agents.receiver(0), agents.agents[0]._intake
+        # One is on the GPU, and one in hand.
+        wait_until(lambda: len(receiver._arrived) == LANES - 2, "all have arrived")
+        wait_until(lambda: bool(intake._hand), "one is in hand")
+        assert len(intake._hand) == 1
+    go_on.set()
+    assert {result.attempt for result in scene.wait_for_results(LANES)} == {1}
+
+
 @pytest.mark.slow
 def test_what_comes_to_the_polls_of_who_is_busy_is_done_by_who_is_idle(
     scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch

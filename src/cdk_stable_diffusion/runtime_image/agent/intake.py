@@ -260,7 +260,8 @@ class Intake:
         while not self._stopped:
             self._give_back_what_cannot_begin()
             with self._changed:
-                if self._receiver.has_arrived:
+                # Its pictures are fetched when there is room for them.
+                if self._receiver.has_arrived and not self._has_most_bytes():
                     return _Turn.LOOK
                 if self._gpu_waits and not self._hand:
                     return _Turn.WAIT
@@ -274,8 +275,7 @@ class Intake:
         """Return in how long to look, and how."""
         held = [*self._chosen, *self._hand]
         full = len(held) >= self._rules.most()
-        full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
-        if full or self._was_too_early:
+        if full or self._has_most_bytes() or self._was_too_early:
             return _TICK_SECONDS, _Turn.LOOK
         works, chosen = [each.work for each in self._hand], bool(self._chosen)
         pause = self._next_look - time.monotonic()
@@ -284,6 +284,10 @@ class Intake:
             return seconds, _Turn.LOOK
         near = max(self._rules.seconds_until_near(works, chosen=chosen), pause)
         return min((seconds, _Turn.LOOK), (near, _Turn.LOOK_FOR_NEAR), key=lambda turn: turn[0])
+
+    def _has_most_bytes(self) -> bool:
+        held = [*self._chosen, *self._hand]
+        return sum(in_hand.size for in_hand in held) >= self._most_bytes
 
     def _room(self) -> int:
         with self._changed:
