@@ -26,7 +26,7 @@ from statistics import linear_regression, median
 
 from tqdm import tqdm
 
-from benchmarks.agent_overlap import ROOT, SIZE
+from benchmarks.agent_overlap import AGENT, ROOT, SIZE
 from cdk_stable_diffusion.planning.drawing import Drawing
 from tests.agent.emulated import emulated_aws
 from tests.agent.scene import Aws, Scene
@@ -112,10 +112,7 @@ def _measure(aws: Aws, tasks: int, gpu_seconds: float, every: int) -> Report:
         trace.touch()
         with (Path(name) / "log").open("wb") as log:
             process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "benchmarks.agent_process"),
-                    *(str(gpu_seconds), SIZE, str(trace)),
-                ],
+                [sys.executable, "-m", *AGENT, str(gpu_seconds), SIZE, str(trace)],
                 env={
                     **os.environ,
                     **scene.environment.to_environment(),

@@ -34,6 +34,7 @@ from tests.agent.scene import Aws, Scene
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "benchmarks" / "agent_overlap.json"
+AGENT = ("benchmarks.agent_process", "benchmarks.stand_in_engine")
 SIZE = "368x368"
 """As a PNG 406 KB of noise, the picture of the reference's measurement."""
 
@@ -103,11 +104,11 @@ def _measure(aws: Aws, proxy: Proxy, worker: str, seconds: float, tasks: int) ->
             scene.send()
         trace = Path(name) / "trace"
         trace.touch()
-        module = {"agent": "benchmarks.agent_process", "serial": "benchmarks.serial_loop"}[worker]
+        module = {"agent": AGENT, "serial": ("benchmarks.serial_loop",)}[worker]
         arguments = [str(seconds), SIZE, str(trace), *([str(tasks)] if worker == "serial" else [])]
         with (Path(name) / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-m", *module, *arguments],
                 env={
                     **os.environ,
                     **aws.environment,

@@ -1,4 +1,7 @@
-"""The agent's real process, with the stand-in whose GPU is a sleep for its engine."""
+"""The agent's real process, with a stand-in for its engine.
+
+Arguments: the stand-in's module, and the stand-in's own arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,6 @@ from cdk_stable_diffusion.runtime_image.agent import child
 from cdk_stable_diffusion.runtime_image.agent.child import ChildEngine
 
 if __name__ == "__main__":
-    command = (sys.executable, "-m", "benchmarks.stand_in_engine", *sys.argv[1:])
+    command = (sys.executable, "-m", *sys.argv[1:])
     vars(child)["ChildEngine"] = lambda: ChildEngine(command)
     os._exit(program.main())

@@ -157,11 +157,10 @@ def _measure(folder: Path, gigabits: float, repeats: int, size: int, bar: tqdm[A
 def _round(workers: dict[str, Worker], files: Path, size: int) -> Round:
     seconds: dict[str, float] = {}
     for way in _RAW:
-        _touch_memory(2 * size)
         seconds[way] = workers[way].seconds(files)
     for download, load in _WAYS.items():
         files.mkdir()
-        _touch_memory(2 * size)
+        _touch_memory(size)
         seconds[download] = workers[download].seconds(files)
         seconds[load] = workers[load].seconds(files)
         shutil.rmtree(files)
@@ -177,7 +176,7 @@ def _touch_memory(size: int) -> None:
     A virtual machine may give memory that is free back to its host, and then takes longer to get it
     again than to fill it.
     """
-    numpy.full(size, 1, numpy.uint8)
+    numpy.full(size + size // 4, 1, numpy.uint8)
 
 
 @contextmanager

@@ -130,6 +130,9 @@ def _get(port: int, parts: queue.SimpleQueue[tuple[str, int, int]]) -> None:
 
 
 def _engine(model: Path) -> Callable[[Path], None]:
+    from cdk_stable_diffusion.runtime_image.engine.libraries import import_libraries
+
+    import_libraries()
     from cdk_stable_diffusion.runtime_image.engine.loading import load_pipeline
 
     return _loading(model, lambda directory: load_pipeline(directory, in_half=True))

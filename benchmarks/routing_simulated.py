@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.measuring import IMAGES, RESULTS, ROOT, conditions, positive
 from benchmarks.routing_page import with_figures
 from benchmarks.routing_plot import draw
+from cdk_stable_diffusion.contract.lanes import MOST_LANES
 from cdk_stable_diffusion.planning import (
     Autoscaling,
     CacheSizes,
@@ -60,6 +61,7 @@ class Scene:
         models: How many models.
         zipf: How uneven their shares are.
         kept: How many of them each replica keeps in its host's memory.
+        on_disk: How many it keeps on its disk.
         seconds: How long a task takes.
         s3_seconds: How long a model takes from S3.
         ram_seconds: How long it takes from the host's memory.
@@ -70,6 +72,7 @@ class Scene:
     models: int = 50
     zipf: float = 0.9
     kept: int = 8
+    on_disk: int = 0
     seconds: float = 2.0
     s3_seconds: float = 10.0
     ram_seconds: float = 1.5
@@ -94,7 +97,7 @@ class Scene:
             models=Models.named(
                 [f"model-{seed}-{each}" for each in range(self.models)], shares, [1.0] * len(shares)
             ),
-            # Nothing is kept on a disk here, so that its time plays no part.
+            # From the disk as from S3: few models are kept there, or none.
             loading=Loading(
                 s3_seconds=self.s3_seconds,
                 disk_seconds=self.s3_seconds,
@@ -104,7 +107,7 @@ class Scene:
             seed=seed,
         )
 
-    def setup(self, routing: SharedQueue | Lanes, *, ahead: float = 0.0) -> Setup:
+    def setup(self, routing: SharedQueue | Lanes, *, ahead: float = 2.0) -> Setup:
         """Return the setup.
 
         Args:
@@ -114,7 +117,7 @@ class Scene:
         return Setup(
             name=type(routing).__name__,
             routing=routing,
-            cache=CacheSizes(ram_gibibytes=self.kept),
+            cache=CacheSizes(ram_gibibytes=self.kept, disk_gibibytes=self.on_disk),
             autoscaling=Autoscaling.fixed(self.replicas),
             lookahead_seconds=ahead,
         )
@@ -153,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(*(path.relative_to(ROOT) for path in (FILE, PLOT, PAGE)), sep="\n")
 
 
-def _saturate(scene: Scene, routing: SharedQueue | Lanes, seed: int, ahead: float = 0.0) -> Outcome:
+def _saturate(scene: Scene, routing: SharedQueue | Lanes, seed: int, ahead: float = 2.0) -> Outcome:
     workload = scene.workload(seed)
     tasks = saturated(workload, _TASKS, at_a_time=(_WAITING + 1) * scene.replicas)
     return simulate(workload, scene.setup(routing, ahead=ahead), tasks)
@@ -219,7 +222,6 @@ def _sensitivity(seeds: Sequence[int]) -> list[dict[str, Any]]:
         (f"{name} {value:g}", {**base, name: value})
         for name, values in (
             ("count", (8, 16, 32, 64, 128)),
-            ("peek", (1, 3, 10, 30)),
             ("oldest_every_seconds", (10, 30, 60, 120)),
             ("steal_after_seconds", (0, 0.5, 2, 4, 10)),
         )
@@ -231,8 +233,8 @@ def _sensitivity(seeds: Sequence[int]) -> list[dict[str, Any]]:
     ]
     never = Lanes(count=32, steal_after_seconds=1e9)
     rows.append(_row("never stolen", [_saturate(scene, never, seed) for seed in seeds]))
-    ahead = [_saturate(scene, Lanes(count=32), seed, ahead=2) for seed in seeds]
-    return [*rows, _row("fetched 2 s ahead", ahead)]
+    nothing = [_saturate(scene, Lanes(count=32), seed, ahead=0) for seed in seeds]
+    return [*rows, _row("nothing taken ahead", nothing)]
 
 
 def _grid() -> dict[str, Any]:
@@ -242,7 +244,7 @@ def _grid() -> dict[str, Any]:
         scene = Scene(replicas=replicas, models=models, zipf=zipf, kept=4)
         shared, lanes = (
             _saturate(scene, routing, 1).tasks_per_second
-            for routing in (SharedQueue(), Lanes(count=min(8 * replicas, 200)))
+            for routing in (SharedQueue(), Lanes(count=min(8 * replicas, MOST_LANES)))
         )
         cells.append(
             {
@@ -315,7 +317,6 @@ def _agents(seeds: Sequence[int]) -> list[dict[str, Any]]:
         "shared queue": SharedQueue(),
         "16 lanes": Lanes(count=16),
         "32 lanes": Lanes(count=32),
-        "32 lanes, peek 1": Lanes(count=32, peek=1),
     }
     for name, routing in routings.items():
         outcomes = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 
 import pytest
@@ -124,19 +125,24 @@ def test_all_agree_in_whatever_order_they_know_the_replicas(
 
 
 @given(pods, counts)
-def test_a_replica_that_joins_or_leaves_moves_only_its_own_lanes(
-    replicas: set[str], lanes: int
+def test_no_replica_has_more_than_its_share(replicas: set[str], lanes: int) -> None:
+    by_home = Counter(homes(replicas, lanes))
+    assert max(by_home.values()) == -(-lanes // len(replicas))
+    if lanes % len(replicas) == 0:
+        assert len(set(by_home.values())) == 1
+
+
+@pytest.mark.parametrize(("replicas", "lanes"), [(2, 16), (4, 16), (8, 16), (8, 64)])
+def test_few_lanes_move_beside_those_of_a_replica_that_joins_or_leaves(
+    replicas: int, lanes: int
 ) -> None:
-    with_it = homes({*replicas, "another"}, lanes)
-    without_it = homes(replicas, lanes)
-    for before, after in zip(without_it, with_it, strict=True):
-        assert after in (before, "another")
-
-
-def test_lanes_are_spread_over_replicas() -> None:
-    replicas = [f"any-{each}" for each in range(10)]
-    by_home = Counter(homes(replicas, 2_000))
-    assert all(150 < by_home[replica] < 250 for replica in replicas)
+    moved = 0
+    for each in range(40):
+        names = {f"any-{each}-{number}" for number in range(replicas)}
+        before, after = homes(names, lanes), homes({*names, "another"}, lanes)
+        moved += sum(one != other for one, other in zip(before, after, strict=True))
+    # Its own would be so many in any case.
+    assert moved / 40 <= 2 * math.ceil(lanes / (replicas + 1))
 
 
 @pytest.mark.parametrize(

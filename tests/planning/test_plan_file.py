@@ -74,7 +74,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         nodes = {gpu_hour_dollars = 1, start_seconds = 90, pod_start_seconds = 5,
                  consolidate_after_seconds = 30, spot_reclaims_per_hour = 0.1}
         cache = {gpu_gibibytes = 20, ram_gibibytes = 40, disk_gibibytes = 200}
-        lanes = {count = 12, peek = 5, oldest_every_seconds = 20, steal_after_seconds = 1,
+        lanes = {count = 12, oldest_every_seconds = 20, steal_after_seconds = 1,
                  spread = {sdxl = 3}}
         scaling = {target_latency_seconds = 30, min_replicas = 1, max_replicas = 4,
                    cooldown_seconds = 60, scale_down_stabilization_seconds = 120}
@@ -101,7 +101,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert plan.workload.loading.by_tier((7, 3.5))[3] == (10, 5)
     assert plan.setup.autoscaling.tasks_per_replica == 15
     assert plan.setup.routing == Lanes(
-        count=12, peek=5, oldest_every_seconds=20, steal_after_seconds=1, spread={"sdxl": 3}
+        count=12, oldest_every_seconds=20, steal_after_seconds=1, spread={"sdxl": 3}
     )
     assert plan.setup.lookahead_seconds == 0
     assert plan.setup.overhead_seconds == 0.1
@@ -123,7 +123,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         disk_seconds = 4
         ram_seconds = 9
         [lanes]
-        count = 201
+        count = 151
         spread = {a = 0}
         [scaling]
         min_replicas = 5
@@ -146,7 +146,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         "demand.tasks_per_minute must be a number, is 'many'",
         "loading: ram_seconds, disk_seconds and s3_seconds are 9, 4 and 1",
         "model must be tables, [[model]], is []",
-        "lanes.count must be 1 to 200, is 201",
+        "lanes.count must be 1 to 150, is 151",
         "lanes.spread.a must be a whole number of at least 1, is 0",
         "scaling: min_replicas is 5: at most max_replicas, 2",
         "target.seconds must be more than 0, is 0",

@@ -84,12 +84,13 @@ def test_a_shared_queue_loads_whenever_two_tasks_differ(exponent: float, replica
 def test_a_memory_of_two_models_is_hit_as_often_as_least_recently_used_is() -> None:
     models = Models.zipf(6, exponent=0.9, gibibytes=1)
     share = models.shares
-    # The memory has the last two models that differ: in the order i, j with p_i p_j / (1 - p_i).
+    # GPU and memory have the last two models that differ: in the order i, j with
+    # p_i p_j / (1 - p_i).
     hit = sum(
         share[last] * share[other] / (1 - share[last]) * (share[last] + share[other])
         for last, other in permutations(range(6), 2)
     )
-    outcome = simulate(workload(2, hours=6, models=models, loading=SLOW), setup(ram=2))
+    outcome = simulate(workload(2, hours=6, models=models, loading=SLOW), setup(ram=1))
     assert outcome.downloads_per_1000 / 1_000 == pytest.approx(1 - hit, rel=0.03)
 
 

@@ -71,7 +71,7 @@ def test_of_equal_ones_the_smallest_is_proposed() -> None:
 def test_lanes_are_never_more_than_a_topic_takes() -> None:
     grid = Grid(max_replicas=(100,), lanes_per_replica=(4,))
     for each in grid.setups(GIVEN, SETUP, Target(seconds=60)):
-        assert each.routing == Lanes(count=200)
+        assert each.routing == Lanes(count=150)
 
 
 def test_fewer_replicas_at_least_than_at_most() -> None:

@@ -12,6 +12,7 @@ so that any language can follow:
     order of further lanes   by number(model + LF + lane), the largest first, without that one
     lane of a hot model      its lanes[number(task id) mod how many they are]
     weight of a replica      number(replica + LF + lane): the larger, the more it is the lane's home
+    most lanes of a replica  lanes / replicas, rounded up; the largest weights are served first
 
 Where LF is the line feed, which is in no model's and no pod's name, and a lane is written in
 decimal.
@@ -20,6 +21,8 @@ decimal.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -107,9 +110,11 @@ def lane_of_task(model: str, task_id: str, lanes: int, spread: int = 1) -> int:
 def homes(replicas: Collection[str], lanes: int) -> tuple[str, ...]:
     """Return which replica is the home of each lane.
 
-    Rendezvous hashing: a lane's home is the replica with the largest weight for it. All who know
-    the same replicas agree without a word, and when one joins or leaves, only lanes of its own
-    change their home.
+    Rendezvous hashing with bounded loads: of all replicas with all lanes, the pair with the largest
+    weight is a home, then the next one whose lane has none yet and whose replica has not its share.
+    All who know the same replicas agree without a word, and when one joins or leaves, few lanes
+    change their home beside its own. Without the bound fewer would, but of sixteen lanes one of
+    eight replicas has four on average, and another none or one.
 
     Args:
         replicas: Names of the replicas that live, in any order.
@@ -125,11 +130,18 @@ def homes(replicas: Collection[str], lanes: int) -> tuple[str, ...]:
         raise ValueError("there is no replica: a lane needs one to be its home")
     if lanes < 1:
         raise ValueError(f"lanes is {lanes}: at least 1")
-    return tuple(
-        # The name settles the case, which never comes, that two weights are the same.
-        max(replicas, key=lambda replica: (_weight(replica, lane), replica))
-        for lane in range(lanes)
+    most = math.ceil(lanes / len(replicas))
+    found: dict[int, str] = {}
+    count = Counter[str]()
+    # Name and lane settle the case, which never comes, that two weights are the same.
+    pairs = (
+        (_weight(replica, lane), replica, lane) for replica in replicas for lane in range(lanes)
     )
+    for _, replica, lane in sorted(pairs, reverse=True):
+        if lane not in found and count[replica] < most:
+            found[lane] = replica
+            count[replica] += 1
+    return tuple(found[lane] for lane in range(lanes))
 
 
 def home_lanes(replica: str, replicas: Collection[str], lanes: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 GPU, RAM, DISK, S3 = range(4)
 """The tiers, the nearest first."""
@@ -33,30 +33,46 @@ class Tier:
     def __contains__(self, model: int) -> bool:
         return model in self._models
 
-    def use(self, model: int) -> None:
+    def __iter__(self) -> Iterator[int]:
+        """Return the models, the one that was used last first."""
+        return reversed(self._models)
+
+    def use(self, model: int) -> Sequence[int]:
         """Put a model in, or note that it was used.
 
         Args:
             model: The model. One that is larger than the tier is not kept.
+
+        Returns:
+            Those that gave way.
         """
         models = self._models
         if model in models:
             del models[model]
             models[model] = None
-            return
+            return ()
         size = self._sizes[model]
         if size > self._room:
-            return
+            return ()
         self._used += size
+        gone = []
         while self._used > self._room:
             oldest = next(iter(models))
             del models[oldest]
             self._used -= self._sizes[oldest]
+            gone.append(oldest)
         models[model] = None
+        return gone
+
+    def remove(self, model: int) -> None:
+        """Take a model out, if it is there."""
+        if model in self._models:
+            del self._models[model]
+            self._used -= self._sizes[model]
 
 
 class Cache:
-    """The tiers of one replica. What is in a near tier may be in a farther one, too."""
+    """The tiers of one replica: a model is on the GPU or in memory, and on the disk besides."""
 
     __slots__ = ("_disk", "_gpu", "_ram")
 
@@ -77,11 +93,22 @@ class Cache:
             return RAM
         return DISK if model in self._disk else S3
 
+    def near(self) -> Iterator[int]:
+        """Return the models on the GPU and in memory, the nearest and the last used first."""
+        yield from self._gpu
+        yield from self._ram
+
     def fetch(self, model: int) -> None:
-        """Bring a model as near as host memory."""
-        self._ram.use(model)
+        """Bring a model to the disk."""
         self._disk.use(model)
 
+    def warm(self, model: int) -> None:
+        """Bring a model to memory, if there is any and it is not on the GPU."""
+        if model not in self._gpu:
+            self._ram.use(model)
+
     def load(self, model: int) -> None:
-        """Bring a model to the GPU."""
-        self._gpu.use(model)
+        """Bring a model to the GPU, and what gives way there to memory."""
+        self._ram.remove(model)
+        for other in self._gpu.use(model):
+            self._ram.use(other)

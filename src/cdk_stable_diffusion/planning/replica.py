@@ -32,6 +32,37 @@ class Node:
     is_gone: bool = False
 
 
+@dataclass(slots=True)
+class Usual:
+    """How long something takes, as far as a replica has seen it: the last time counts for half.
+
+    Attributes:
+        seconds: The time; infinite as long as nothing was seen.
+    """
+
+    seconds: float = math.inf
+
+    def learn(self, seconds: float) -> None:
+        """Take note of one."""
+        seen = self.seconds < math.inf
+        self.seconds = (seconds + self.seconds) / 2 if seen else seconds
+
+
+@dataclass(slots=True)
+class Held:
+    """A task in a replica's hand.
+
+    Attributes:
+        task: The task.
+        tier: Where its model was.
+        ready: When that is as near as it can be brought before the GPU is free.
+    """
+
+    task: int
+    tier: int
+    ready: float
+
+
 @dataclass(slots=True, eq=False)
 class Replica:
     """A replica.
@@ -44,11 +75,18 @@ class Replica:
         ends: Whether it takes no more.
         task: The task that it works on.
         until: When that one is done.
-        next_task: The task that it took ahead.
-        next_tier: Where the model of that one was.
-        next_ready: When that model is fetched.
+        model: The model of that one or, without one, of the one before.
+        loads_for: How long it was loaded.
+        hand: The tasks that it has taken ahead.
+        fetches_until: When it has fetched their models.
+        looks_at: When it looks for another such task next.
+        drawing: How long its tasks take.
+        loading: How long its loads take.
         lanes: Its home lanes.
-        oldest_at: When it last took the oldest of them.
+        oldest_at: When it last took the oldest task of its hand.
+        left_over: Whether what it took last had waited for longer than any replica is idle.
+        idle_until: When it was last without a task.
+        watches_since: Since when it knows how much waits in others' lanes.
     """
 
     name: str
@@ -58,8 +96,15 @@ class Replica:
     ends: bool = False
     task: int = NOTHING
     until: float = 0.0
-    next_task: int = NOTHING
-    next_tier: int = 0
-    next_ready: float = 0.0
+    model: int = NOTHING
+    loads_for: float = 0.0
+    hand: list[Held] = field(default_factory=list)
+    fetches_until: float = 0.0
+    looks_at: float = math.inf
+    drawing: Usual = field(default_factory=Usual)
+    loading: Usual = field(default_factory=Usual)
     lanes: list[int] = field(default_factory=list)
     oldest_at: float = 0.0
+    left_over: bool = False
+    idle_until: float = -math.inf
+    watches_since: float = 0.0

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
+from ..contract.lanes import MOST_LANES
 from .outcome import Outcome
 from .rules import Checked, number, whole
-from .setup import MOST_LANES, Autoscaling, CacheSizes, Lanes, Setup
+from .setup import Autoscaling, CacheSizes, Lanes, Setup
 from .simulation import simulate
 from .tasks import Tasks, draw
 from .workload import Workload

@@ -6,12 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..contract.lanes import MOST_LANES, default_lanes
 from .rules import Checked, number, whole
-
-MOST_LANES = 200
-"""SNS allows so many filter policies on a topic."""
-
-_LANES_PER_REPLICA = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +44,15 @@ class Lanes(Checked):
     """Several queues, and home lanes for each replica.
 
     Attributes:
-        count: How many. Default: four for each of the most replicas, at most 200.
-        peek: How many of the oldest tasks of its home lanes a replica chooses from: it takes the
-            one whose model is nearest. Default: 10.
-        oldest_every_seconds: After this time at the latest it takes the oldest. Default: 30.
-        steal_after_seconds: A replica whose home lanes are empty takes from another lane the task
-            at its head, once that is so old. Default: 0.5.
+        count: How many. Default: what `default_lanes` of the contract says for the most replicas.
+        oldest_every_seconds: How often at least a replica takes from each of its home lanes, and
+            the oldest of the tasks that it holds. Default: 30.
+        steal_after_seconds: How long tasks wait in a lane until a replica may take them that is not
+            its home. Default: 0.5.
         spread: Models with several lanes, and how many. Default: none.
     """
 
     count: int | None = whole(None, least=1, most=MOST_LANES)
-    peek: int = whole(10, least=1, most=1_000)
     oldest_every_seconds: float = number(30.0)
     steal_after_seconds: float = number(0.5)
     spread: Mapping[str, int] = field(default_factory=dict)
@@ -69,7 +63,7 @@ class Lanes(Checked):
         Args:
             replicas: The most replicas.
         """
-        return self.count or min(_LANES_PER_REPLICA * replicas, MOST_LANES)
+        return self.count or default_lanes(replicas)
 
 
 @dataclass(frozen=True, kw_only=True)

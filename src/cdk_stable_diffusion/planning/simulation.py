@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from .autoscaler import SYNC_SECONDS, Autoscaler
-from .cache import GPU, RAM, Cache
+from .cache import DISK, GPU, RAM, Cache
 from .fleet import Fleet
+from .hand import Hand, LanesHand
 from .outcome import Outcome
-from .replica import NOTHING, Node, Replica
-from .routing import LaneRouter, Router, SharedQueueRouter
+from .replica import NOTHING, Held, Node, Replica
+from .routing import LONGEST_GAP_SECONDS, LaneRouter, Router, SharedQueueRouter
 from .setup import Lanes, Setup
 from .tasks import Tasks, draw, draw_lanes
 from .workload import Workload
@@ -39,6 +40,14 @@ def simulate(workload: Workload, setup: Setup, tasks: Tasks | None = None) -> Ou
     return _Simulation(workload, setup, draw(workload) if tasks is None else tasks).run()
 
 
+_ROUNDING = 1e-9
+"""A time so short has come."""
+
+
+_LOOK_SECONDS = 0.5
+"""How often a replica looks for more of its model that may take nothing else."""
+
+
 class _Simulation:
     def __init__(self, workload: Workload, setup: Setup, tasks: Tasks) -> None:
         sizes = workload.models.gibibytes
@@ -58,13 +67,6 @@ class _Simulation:
         self._loads = [0, 0, 0, 0]
         self._interrupted = 0
         self._load_seconds = workload.loading.by_tier(sizes)
-        self._fetch_seconds = [
-            [
-                max(0.0, whole - near)
-                for whole, near in zip(tier, self._load_seconds[RAM], strict=True)
-            ]
-            for tier in self._load_seconds
-        ]
         self._chance = random.Random(workload.seed)
         self._fleet = Fleet(
             workload.nodes,
@@ -74,7 +76,11 @@ class _Simulation:
             chance=self._chance,
         )
         self._scaler = Autoscaler(setup.autoscaling)
+        self._steal_gap = LONGEST_GAP_SECONDS
+        if isinstance(setup.routing, Lanes):
+            self._steal_gap += setup.routing.steal_after_seconds
         self._router = self._new_router()
+        self._hand = self._new_hand()
         self._now = 0.0
         self._present = 0
         self._left = len(tasks)
@@ -98,6 +104,12 @@ class _Simulation:
             models=self._models,
             arrivals=self._arrivals,
         )
+
+    def _new_hand(self) -> Hand:
+        routing, ahead = self._setup.routing, self._setup.lookahead_seconds
+        if not isinstance(routing, Lanes):
+            return Hand(ahead, self._models)
+        return LanesHand(ahead, self._models, routing)
 
     def run(self) -> Outcome:
         """Let everything happen."""
@@ -157,7 +169,7 @@ class _Simulation:
         self._next_arrival += 1
         self._arrivals[task] = self._now
         self._present += 1
-        home = self._router.add(task)
+        home = self._router.add(task, self._now)
         for waiting, take in ((self._idle, self._take), (self._looking, self._take_ahead)):
             if home in waiting if home else waiting:
                 take(home or self._chance.choice(waiting))
@@ -167,50 +179,68 @@ class _Simulation:
 
     def _take(self, replica: Replica) -> None:
         """Let a replica whose GPU is free take a task, or wait for one."""
-        if replica in self._idle:
-            self._idle.remove(replica)
-        if replica.next_task != NOTHING:
-            task, tier, ready = replica.next_task, replica.next_tier, replica.next_ready
-            replica.next_task = NOTHING
-        else:
+        if not replica.hand:
             task = self._router.take(replica, self._now)
             if task == NOTHING:
-                self._idle.append(replica)
+                if replica not in self._idle:
+                    self._idle.append(replica)
                 self._wake_later()
                 return
-            tier, ready = self._fetch(replica, task)
-        self._begin(replica, task, tier, ready)
+            self._hold(replica, task)
+        if replica in self._idle:
+            self._idle.remove(replica)
+            replica.idle_until = self._now
+        held = replica.hand.pop(self._hand.first(replica, self._now))
+        self._begin(replica, held)
+        self._take_ahead(replica)
 
-    def _fetch(self, replica: Replica, task: int) -> tuple[int, float]:
-        """Return where the model of a task was, and when it is in the host's memory."""
+    def _hold(self, replica: Replica, task: int) -> None:
+        """Put a task into a replica's hand, and bring its model as near as it can be."""
+        model, cache = self._models[task], replica.cache
+        tier = cache.nearest(model)
+        cache.fetch(model)
+        if replica.task != NOTHING:
+            cache.warm(model)
+        seconds = self._load_seconds
+        # What is fetched is on the disk until it is loaded, though it may not stay there.
+        near = min(tier, max(RAM, min(cache.nearest(model), DISK)))
+        ready = self._now
+        if tier > near:
+            # One after the other, since each would take as much of the network and the disk.
+            ready = max(ready, replica.fetches_until) + seconds[tier][model] - seconds[near][model]
+            replica.fetches_until = ready
+        replica.hand.append(Held(task, tier, ready))
+
+    def _begin(self, replica: Replica, held: Held) -> None:
+        task = held.task
         model = self._models[task]
         tier = replica.cache.nearest(model)
-        replica.cache.fetch(model)
-        return tier, self._now + self._fetch_seconds[tier][model]
-
-    def _begin(self, replica: Replica, task: int, tier: int, ready: float) -> None:
-        model = self._models[task]
         begun = self._now
-        if replica.cache.nearest(model) == GPU:
+        replica.loads_for = 0.0
+        if tier == GPU:
             self._loads[GPU] += 1
         else:
-            # It may have left the GPU since it was found there; it is in the memory then.
-            self._loads[tier or RAM] += 1
-            begun = max(begun, ready) + self._load_seconds[RAM][model]
+            if held.tier != GPU:
+                # It was brought as far as the disk at least.
+                begun, tier = max(begun, held.ready), min(tier, DISK)
+            # Else it has left the GPU since it was found there.
+            self._loads[held.tier or tier] += 1
+            begun += self._load_seconds[tier][model]
+            replica.loads_for = begun - self._now
         replica.cache.load(model)
         self._begun[task] = begun
-        replica.task = task
+        replica.task, replica.model = task, model
         replica.until = begun + self._seconds[task] + self._setup.overhead_seconds
         self._at(replica.until, self._finish, replica)
-        ahead = self._setup.lookahead_seconds
-        if ahead > 0:
-            self._at(max(self._now, replica.until - ahead), self._take_ahead, replica)
 
     def _finish(self, replica: Replica) -> None:
         task = replica.task
         if task == NOTHING:  # Its node was taken away.
             return
         self._done[task] = self._now
+        replica.drawing.learn(self._seconds[task])
+        if replica.loads_for > 0:
+            replica.loading.learn(replica.loads_for)
         self._present -= 1
         self._left -= 1
         replica.task = NOTHING
@@ -220,33 +250,61 @@ class _Simulation:
             self._arrive()
         if replica.ends:
             self._fleet.release(replica, self._now)
-        else:
-            self._take(replica)
+            return
+        gap = self._now - replica.idle_until
+        self._take(replica)
+        if replica in self._idle and gap > self._steal_gap:
+            # What waited in others' lanes when it last looked may be gone.
+            replica.watches_since = self._now
 
     def _take_ahead(self, replica: Replica) -> None:
-        """Let a replica whose GPU will soon be free take its next task."""
-        if replica.ends or replica.task == NOTHING or replica.next_task != NOTHING:
-            return
+        """Let a replica whose GPU will soon be free take its next tasks, or look for them later."""
+        while not replica.ends and replica.task != NOTHING:
+            another = self._hand.seconds_until_another(replica, self._now)
+            near = self._hand.seconds_until_near(replica, self._now)
+            seconds = min(another, near)
+            if seconds > _ROUNDING:
+                self._look_later(replica, self._now + seconds)
+                break
+            only_near = another > _ROUNDING
+            room = self._hand.room(replica)
+            tasks = self._router.take_ahead(replica, self._now, room, only_near=only_near)
+            if not tasks:
+                if only_near:
+                    self._look_later(replica, self._now + min(another, _LOOK_SECONDS))
+                    break
+                if replica not in self._looking:
+                    self._looking.append(replica)
+                return
+            for task in tasks:
+                self._hold(replica, task)
         if replica in self._looking:
             self._looking.remove(replica)
-        task = self._router.take(replica, self._now)
-        if task == NOTHING:
-            self._looking.append(replica)
-            return
-        replica.next_task = task
-        replica.next_tier, replica.next_ready = self._fetch(replica, task)
+
+    def _look_later(self, replica: Replica, time: float) -> None:
+        if time < math.inf and time != replica.looks_at:
+            replica.looks_at = time
+            self._at(time, self._look, (replica, time))
+
+    def _look(self, which: tuple[Replica, float]) -> None:
+        replica, time = which
+        # Where it has taken another task since, it looks at another time.
+        if replica.looks_at == time:
+            replica.looks_at = math.inf
+            self._take_ahead(replica)
 
     def _wake_later(self) -> None:
         """Let idle replicas look again once the oldest task may be stolen."""
-        time = self._router.next_chance()
+        time = self._router.next_chance(len(self._idle), self._now)
         if time < self._wakes_at:
             self._wakes_at = time
             self._at(max(time, self._now), self._wake, None)
 
     def _wake(self, _: None) -> None:
         self._wakes_at = math.inf
-        while self._idle and self._router.next_chance() <= self._now:
-            self._take(self._chance.choice(self._idle))
+        # None is always the first.
+        for replica in self._chance.sample(self._idle, len(self._idle)):
+            self._take(replica)
         if self._idle:
             self._wake_later()
 
@@ -281,7 +339,7 @@ class _Simulation:
         if replica.ends:
             return
         replica.is_ready = True
-        replica.oldest_at = self._now
+        replica.oldest_at = replica.watches_since = self._now
         self._router.join(replica)
         self._idle.append(replica)
         self._offer()
@@ -295,9 +353,9 @@ class _Simulation:
             self._looking.remove(replica)
         if replica.is_ready:
             self._router.leave(replica)
-        if replica.next_task != NOTHING:
-            self._router.give_back(replica.next_task)
-            replica.next_task = NOTHING
+        for held in replica.hand:
+            self._router.give_back(held.task, self._now)
+        replica.hand.clear()
         if replica.task == NOTHING:
             self._fleet.release(replica, self._now)
         self._offer()
@@ -320,7 +378,7 @@ class _Simulation:
     def _interrupt(self, replica: Replica) -> None:
         """Give back the task of a replica whose node is gone."""
         self._interrupted += 1
-        self._router.give_back(replica.task)
+        self._router.give_back(replica.task, self._now)
         replica.task = NOTHING
         self._fleet.release(replica, self._now)
         self._offer()
