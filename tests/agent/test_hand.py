@@ -40,7 +40,7 @@ class Parts:
         self.engine = FakeEngine()
         self.progress, self.loading = Progress(), Loading()
         self.near = NearModels(self.engine)
-        self.left_over = False
+        self.left_over = self.alone = False
         sharing = Sharing(most_tasks=1, task_timeout_seconds=60)
         self.of_queue = QueueHand(self.progress, sharing, most_tasks=2)
         self.of_lanes = LanesHand(
@@ -50,6 +50,7 @@ class Parts:
             loading=self.loading,
             near=self.near,
             left_over=lambda: self.left_over,
+            alone=lambda: self.alone,
             steal_after=0.5,
         )
 
@@ -126,6 +127,7 @@ def test_who_wants_nothing_held_ahead_gets_nothing(parts: Parts) -> None:
         loading=parts.loading,
         near=parts.near,
         left_over=lambda: True,
+        alone=lambda: False,
         steal_after=0.5,
     )
     parts.loaded(6.0)
@@ -167,6 +169,28 @@ def test_what_needs_the_present_model_need_not_wait_for_others(parts: Parts) -> 
     hand.append(work("a"))
     assert parts.of_lanes.seconds_until_near(hand, chosen=False) == pytest.approx(3.5)
     assert math.isinf(parts.of_queue.seconds_until_near(hand, chosen=False))
+
+
+def test_what_comes_unasked_is_left_to_who_would_begin_with_it_sooner(parts: Parts) -> None:
+    def too_early(model: str, *models: str) -> bool:
+        return parts.of_lanes.comes_too_early(model, list(map(work, models)), chosen=False)
+
+    assert not too_early("b")
+    parts.loaded(6.0)
+    parts.drew(4.0)
+    parts.near.uses("a")
+    # It is about to begin.
+    assert not too_early("b")
+    parts.progress.begin()
+    assert too_early("b") and not too_early("a")
+    assert too_early("a", "a", "a") and not too_early("a", "a", "b")
+    parts.clock.now += 2.0
+    assert not too_early("b") and too_early("c", "b")
+    assert not parts.of_queue.comes_too_early("c", [work("b")], chosen=False)
+    parts.alone = True
+    assert not too_early("c", "b")
+    parts.alone, parts.left_over = False, True
+    assert not too_early("c", "b")
 
 
 def test_while_a_model_loads_it_looks_for_more(parts: Parts) -> None:

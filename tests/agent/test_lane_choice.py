@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, lane_of
-from cdk_stable_diffusion.runtime_image.agent.lane_choice import SERVE_EVERY_SECONDS, LaneChoice
+from cdk_stable_diffusion.runtime_image.agent.lane_choice import (
+    NEGLECTED_SECONDS,
+    SERVE_EVERY_SECONDS,
+    LaneChoice,
+)
 
 LANES = 8
 MEMBERS = ("red", "green", "blue")
@@ -236,6 +240,56 @@ def test_what_nobody_wanted_for_long_is_left_over() -> None:
     assert taking.left_over
     taking.received(OWN[0], (0.0,), 1.0)
     assert not taking.left_over
+
+
+# Lanes that nobody takes from
+
+
+def test_a_lane_that_nobody_takes_from_has_its_turn_with_who_is_busy() -> None:
+    busy = choice()
+    lane = OTHERS[0]
+    see(busy, lane, 2, 0.0, 20.0, 40.0)
+    assert busy.neglected_lane(40.0) is None
+    see(busy, lane, 3, NEGLECTED_SECONDS)
+    assert busy.neglected_lane(NEGLECTED_SECONDS) == lane
+    # One at a time: the next one as late, if nobody has come until then.
+    busy.received(lane, (70.0,), NEGLECTED_SECONDS)
+    see(busy, lane, 2, NEGLECTED_SECONDS + 20.0)
+    assert busy.neglected_lane(NEGLECTED_SECONDS + 20.0) is None
+    see(busy, lane, 2, 2 * NEGLECTED_SECONDS)
+    assert busy.neglected_lane(2 * NEGLECTED_SECONDS) == lane
+
+
+@pytest.mark.parametrize(("waiting", "in_hand"), [(2, 0), (0, 0), (3, 1)])
+def test_a_lane_that_somebody_works_on_is_not_neglected(waiting: int, in_hand: int) -> None:
+    busy = choice()
+    lane = OTHERS[0]
+    see(busy, lane, 3, 0.0)
+    busy.counted(lane, waiting, 20.0, in_hand=in_hand)
+    see(busy, lane, 3, 40.0, NEGLECTED_SECONDS)
+    assert busy.neglected_lane(NEGLECTED_SECONDS) is None
+
+
+def test_a_lane_that_was_its_own_is_not_neglected_when_it_becomes_anothers() -> None:
+    moving = choice()
+    lane = OTHERS[0]
+    see(moving, lane, 3, 0.0)
+    moving.learn_members(("red",))
+    moving.received(lane, (1.0,), 10.0)
+    moving.learn_members(MEMBERS)
+    see(moving, lane, 3, 10.0 + NEGLECTED_SECONDS)
+    assert moving.neglected_lane(10.0 + NEGLECTED_SECONDS) is None
+
+
+def test_who_is_busy_looks_at_each_other_lane_now_and_then() -> None:
+    busy = choice()
+    seen = list[int]()
+    for now in range(60):
+        while (lane := busy.lane_to_check(float(now))) is not None:
+            seen.append(lane)
+            busy.counted(lane, 1, float(now))
+    assert sorted(seen) == sorted(3 * OTHERS)
+    assert choice(members=()).lane_to_check(0.0) is None
 
 
 # How much is asked

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
+from cdk_stable_diffusion.runtime_image.agent import lane_choice, lane_receiver
+from cdk_stable_diffusion.runtime_image.agent.lane_choice import LaneChoice
+from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
 from tests.agent.fake_engine import FakeEngine, KeepsOne
 from tests.agent.lanes_scene import LanesScene
@@ -207,12 +210,106 @@ def test_what_comes_to_several_polls_at_once_is_all_done(scene: LanesScene, agen
     assert {result.attempt for result in results} == {1}
 
 
+def test_what_comes_to_several_polls_has_no_more_bytes_than_it_may(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [scene.models_of(lane)[0] for lane in range(LANES)]
+    for model in models:
+        scene.publish_model(model)
+    go_on = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
+        agents(FakeEngine(lambda _: _wait_for(go_on)), prefetch_bytes=1)
+        wait_until(lambda: agents.requests[0]["ReceiveMessage"] >= 2 * LANES, "it waits")
+        for model in models:
+            scene.send(model=model)
+        receiver, intake = agents.receiver(0), agents.agents[0]._intake
+        # One is on the GPU, and one in hand.
+        wait_until(lambda: len(receiver._arrived) == LANES - 2, "all have arrived")
+        wait_until(lambda: bool(intake._hand), "one is in hand")
+        assert len(intake._hand) == 1
+    go_on.set()
+    assert {result.attempt for result in scene.wait_for_results(LANES)} == {1}
+
+
+@pytest.mark.slow
+def test_what_comes_to_the_polls_of_who_is_busy_is_done_by_who_is_idle(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    first, second = _models_at_home(scene, 0, 2)[:2]
+    for model in (first, second):
+        scene.publish_model(model)
+    home, thief = agents(FakeEngine(lambda _: _wait_for(go_on))), agents()
+    agents.settled()
+    monkeypatch.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
+    polls = agents.requests[0]["ReceiveMessage"] + len(agents.receiver(0)._polled)
+    wait_until(lambda: agents.requests[0]["ReceiveMessage"] >= polls, "it waits for long")
+    # As if it knew that this will last.
+    worker = agents.agents[0].worker
+    worker._loading._usual, worker._progress._usual = 1.0, 60.0
+    scene.send(model=first)
+    wait_until(lambda: bool(home.generations), "the home is busy")
+    began = time.monotonic()
+    scene.send(model=second)
+    (result,) = scene.wait_for_results(1)
+    assert thief.loads == [second]
+    # A home keeps what it has in hand for ten seconds.
+    assert time.monotonic() - began < 6.0
+    assert result.attempt == 1
+    go_on.set()
+    scene.wait_for_results(1)
+
+
 def test_a_replica_that_knows_of_no_other_has_a_name(
     scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "pod-7")
     agents(replica_name="", members_directory="")
     assert agents.receiver(0)._members.members() == ("pod-7",)
+
+
+def test_a_lane_whose_home_takes_nothing_is_served_by_who_is_busy(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_choice, "NEGLECTED_SECONDS", 0.5)
+    monkeypatch.setattr(lane_choice, "_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(lane_choice, "_CHECKS_APART_SECONDS", 0.02)
+    own, rare = _models_at_home(scene, 0, 2)[0], _models_at_home(scene, 1, 2)[0]
+    for model in (own, rare):
+        scene.publish_model(model)
+    directory = Path(scene.environment.members_directory)
+    hangs = FileMembers(directory, "replica-1", is_ready=lambda: True)
+    hangs.start()
+    wait_until(lambda: len(list(directory.glob("*"))) == 1, "it is a member")
+
+    def draw(_: object) -> None:
+        # There is always more of its own.
+        scene.send(model=own)
+        time.sleep(0.02)
+
+    engine = agents(KeepsOne(draw))
+    for _ in range(3):
+        scene.send(model=own)
+    wait_until(lambda: own in engine.loads, "it is busy")
+    scene.send(model=rare)
+    wait_until(lambda: rare in engine.loads, "it takes from the lane that nobody takes from")
+    hangs.leave()
+
+
+def test_who_cannot_see_others_waits_for_that_once(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(FileMembers, "wait_for_view", lambda _, timeout: waits.append(timeout))
+    monkeypatch.setattr(lane_receiver, "_VIEW_SECONDS", 1e-6)
+    scene.publish_model()
+    agents()
+    for _ in range(2):
+        scene.send()
+        scene.wait_for_results(1)
+    wait_until(lambda: len(waits) > 2, "it waits for a third task")
+    assert waits[1:] == [0.0] * len(waits[1:])
 
 
 @pytest.mark.slow

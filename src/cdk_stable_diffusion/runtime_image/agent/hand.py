@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .lane_choice import SERVE_EVERY_SECONDS
+from .lane_choice import SECONDS_TO_FIND, SERVE_EVERY_SECONDS
 from .loading import Loading
 from .near_models import AWAY, GPU, NearModels
 from .progress import Progress
@@ -49,6 +49,15 @@ class Hand(Protocol):
         """Return in how long one may be taken that needs the present model, where that is known.
 
         Args:
+            works: What is in hand.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+
+    def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Tell whether another replica would begin sooner with what has come unasked.
+
+        Args:
+            model: The model that it needs, if that is known.
             works: What is in hand.
             chosen: Whether something has been chosen already for the next pass.
         """
@@ -103,6 +112,10 @@ class QueueHand:
         """Return never: nobody knows what comes next of the queue."""
         return math.inf
 
+    def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Return no: nothing comes unasked."""
+        return False
+
     def room(self, held: int) -> int:
         """Return one."""
         return 1
@@ -135,6 +148,7 @@ class LanesHand:
         loading: Loading,
         near: NearModels,
         left_over: Callable[[], bool],
+        alone: Callable[[], bool],
         steal_after: float,
     ) -> None:
         """Connect.
@@ -146,6 +160,7 @@ class LanesHand:
             loading: How long loads take.
             near: Which models the engine has.
             left_over: Whether tasks wait so long that no replica can be idle.
+            alone: Whether there is no other replica.
             steal_after: How old a task is that an idle replica takes.
         """
         self._queue_hand = queue_hand
@@ -154,6 +169,7 @@ class LanesHand:
         self._loading = loading
         self._near = near
         self._left_over = left_over
+        self._alone = alone
         self._steal_after = max(steal_after, _LEAST_AHEAD_SECONDS)
         self._took_at = self._oldest_at = time.monotonic()
 
@@ -193,6 +209,25 @@ class LanesHand:
         would_begin = self._free_in(each)
         would_begin += (self._sharing.passes_before_another(before) + chosen) * each
         return would_begin - self._steal_after
+
+    def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Tell whether it would wait for longer than an idle replica needs to find it.
+
+        And to load its model, where that is the present one.
+        """
+        load, each = self._loading.usual(), self._progress.usual()
+        if load is None or math.isinf(each) or self._left_over() or self._alone():
+            return False
+        would_begin, present = self._free_in(each), self._on_the_gpu()
+        longest = self._steal_after + SECONDS_TO_FIND
+        if model in present:
+            works = [work for work in works if work.task.request.model in present]
+            longest += load
+        others = {work.task.request.model for work in works} - present
+        would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        would_begin += load * len(others)
+        # Who is about to begin knows no better.
+        return longest < would_begin < math.inf
 
     def _free_in(self, each: float) -> float:
         """Return when the GPU is done with what it does."""

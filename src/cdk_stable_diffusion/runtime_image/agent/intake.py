@@ -240,6 +240,9 @@ class Intake:
             self._pause = _FIRST_PAUSE_SECONDS
             # An idle agent may be waiting for the next one.
             self._next_look = time.monotonic() + self._pause if patient else 0.0
+            if not patient and self._comes_too_early(message):
+                self._returns.give_back([message])
+                continue
             with self._changed:
                 self._preparing = message
             work = self._read(message)
@@ -257,7 +260,8 @@ class Intake:
         while not self._stopped:
             self._give_back_what_cannot_begin()
             with self._changed:
-                if self._receiver.has_arrived:
+                # Its pictures are fetched when there is room for them.
+                if self._receiver.has_arrived and not self._has_most_bytes():
                     return _Turn.LOOK
                 if self._gpu_waits and not self._hand:
                     return _Turn.WAIT
@@ -271,8 +275,7 @@ class Intake:
         """Return in how long to look, and how."""
         held = [*self._chosen, *self._hand]
         full = len(held) >= self._rules.most()
-        full = full or sum(in_hand.size for in_hand in held) >= self._most_bytes
-        if full or self._was_too_early:
+        if full or self._has_most_bytes() or self._was_too_early:
             return _TICK_SECONDS, _Turn.LOOK
         works, chosen = [each.work for each in self._hand], bool(self._chosen)
         pause = self._next_look - time.monotonic()
@@ -282,9 +285,25 @@ class Intake:
         near = max(self._rules.seconds_until_near(works, chosen=chosen), pause)
         return min((seconds, _Turn.LOOK), (near, _Turn.LOOK_FOR_NEAR), key=lambda turn: turn[0])
 
+    def _has_most_bytes(self) -> bool:
+        held = [*self._chosen, *self._hand]
+        return sum(in_hand.size for in_hand in held) >= self._most_bytes
+
     def _room(self) -> int:
         with self._changed:
             return self._rules.room(len(self._chosen) + len(self._hand))
+
+    def _comes_too_early(self, message: Received) -> bool:
+        """Tell whether another should have what came to a poll after the one that was waited for.
+
+        What a look brought is kept in any case, or the next look would bring it again.
+        """
+        if not message.polled:
+            return False
+        model = message.attributes.get("model", {}).get("StringValue")
+        with self._changed:
+            works = [each.work for each in self._hand]
+            return self._rules.comes_too_early(model, works, chosen=bool(self._chosen))
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""

@@ -15,6 +15,13 @@ from ...contract.lanes import home_lanes, lane_of
 SERVE_EVERY_SECONDS = 30.0
 """How often each home lane gets its turn, whatever the model that is loaded."""
 
+NEGLECTED_SECONDS = 2 * SERVE_EVERY_SECONDS
+"""How long tasks wait in a lane that nobody takes from, until busy replicas take their turns."""
+
+_CHECK_SECONDS = 20.0
+_CHECKS_APART_SECONDS = 1.0
+"""How often a busy replica looks at each other lane and, of many, at any."""
+
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_POLL_SECONDS = 20
@@ -36,7 +43,7 @@ _IDLE_REQUESTS_A_MINUTE = 54.0
 any: a minute has room for 60, and polls do not end to the second."""
 
 _LEAST_COUNTS_A_MINUTE = 3.0
-_ROUNDS_UNTIL_LEFT_OVER = 2.0
+SECONDS_TO_FIND = 2.0
 """How long, beyond the age at which it may be stolen, an idle agent needs to find a task."""
 
 
@@ -53,6 +60,7 @@ class _Lane:
         in_hand: How many of its messages somebody had in hand then.
         waiting_since: When some were first seen, with none missing since.
         drained_at: When somebody else was last seen to have taken some.
+        untouched_since: When some were first seen, with nobody seen at work on any since.
     """
 
     served_at: float = -math.inf
@@ -63,6 +71,7 @@ class _Lane:
     in_hand: int = 0
     waiting_since: float | None = None
     drained_at: float = -math.inf
+    untouched_since: float | None = None
 
     @property
     def tasks(self) -> int:
@@ -92,6 +101,7 @@ class LaneChoice:
         self._found_at = now
         self._count_at = now
         self._count_pause = _FIRST_PAUSE_SECONDS
+        self._check_at = now
         self.left_over = False
         """Whether what was taken last had waited for so long that no replica can be idle."""
         self.learn_members((name,))
@@ -101,9 +111,17 @@ class LaneChoice:
         """The lanes whose home this replica is."""
         return self._homes
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other replica."""
+        return len(self._members) == 1
+
     def learn_members(self, members: Collection[str]) -> None:
         """Hear who lives."""
         if self._members != (living := frozenset(members) | {self._name}):
+            for lane in self._homes:
+                # What was not counted meanwhile may be another's from now on.
+                self._lanes[lane].untouched_since = None
             self._members = living
             self._homes = home_lanes(self._name, living, len(self._lanes))
 
@@ -123,7 +141,7 @@ class LaneChoice:
         state.served_at = now
         if waited:
             self._found_at = now
-            self.left_over = max(waited) >= self._steal_after + _ROUNDS_UNTIL_LEFT_OVER
+            self.left_over = max(waited) >= self._steal_after + SECONDS_TO_FIND
             state.pause, state.look_at = _FIRST_PAUSE_SECONDS, now
             # Not by somebody else; and what it leaves is as old.
             state.waiting = max(0, state.waiting - len(waited))
@@ -133,6 +151,8 @@ class LaneChoice:
             state.waiting = 0
         if not state.waiting:
             state.waiting_since = None
+        # The next one of it waits for as long again.
+        state.untouched_since = now if state.waiting else None
 
     def counted(self, lane: int, waiting: int, now: float, *, in_hand: int = 0) -> None:
         """Hear how many messages there are in a lane.
@@ -146,6 +166,10 @@ class LaneChoice:
         state = self._lanes[lane]
         if waiting < state.waiting:
             state.drained_at = now
+        if not waiting or in_hand or waiting < state.waiting:
+            state.untouched_since = None
+        elif state.untouched_since is None:
+            state.untouched_since = now
         if not waiting:
             state.waiting_since = None
         elif state.waiting_since is None or now - state.counted_at > self._longest_gap:
@@ -159,6 +183,7 @@ class LaneChoice:
         state = self._lanes[lane]
         state.look_at = now + _LONGEST_PAUSE_SECONDS
         state.waiting, state.waiting_since, state.counted_at = 0, None, now
+        state.untouched_since = None
         self._count_at = now + self._count_pause
         self._count_pause = min(2 * self._count_pause, _LONGEST_POLL_SECONDS)
 
@@ -247,6 +272,40 @@ class LaneChoice:
             lane for lane in self._others() if self._lanes[lane].counted_at <= now - _ROUND_SECONDS
         ]
         return next(self._among(stale, [model]), None)
+
+    def lane_to_check(self, now: float) -> int | None:
+        """Return another's lane to count for `neglected_lane`; None if that need not be yet.
+
+        Args:
+            now: The time.
+        """
+        lane = min(self._others(), key=lambda lane: self._lanes[lane].counted_at, default=None)
+        if lane is None or now < self._check_at:
+            return None
+        if now - self._lanes[lane].counted_at < _CHECK_SECONDS:
+            return None
+        self._check_at = now + _CHECKS_APART_SECONDS
+        return lane
+
+    def neglected_lane(self, now: float) -> int | None:
+        """Return another's lane to take from although there is work of one's own.
+
+        Its home hangs, or cannot take from it, or no replica thinks that it is one: those of an
+        older deployment may know of fewer lanes.
+
+        Args:
+            now: The time.
+
+        Returns:
+            The lane that has had tasks for long with nobody at work on any; None if none has.
+        """
+        for lane in self._others():
+            state = self._lanes[lane]
+            if state.untouched_since is None or now - state.counted_at > _FRESH_SECONDS:
+                continue
+            if state.counted_at - state.untouched_since >= NEGLECTED_SECONDS:
+                return lane
+        return None
 
     def share(self, lane: int) -> int:
         """Return how many tasks to take at most of another's lane: half, so that its home has some.

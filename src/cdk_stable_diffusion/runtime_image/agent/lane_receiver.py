@@ -79,9 +79,11 @@ class LaneReceiver:
         self._polled: set[int] = set()
         self._on_their_way = 0
         self._stopped = False
+        self._view_by = 0.0
 
     def start(self) -> None:
         """Begin to look for other replicas."""
+        self._view_by = time.monotonic() + _VIEW_SECONDS
         self._members.start()
 
     @property
@@ -142,8 +144,9 @@ class LaneReceiver:
 
     def _wait_for_something(self) -> None:
         """Wait at the home lanes, and look around at the others meanwhile."""
-        # Who has not looked yet would take itself for the home of all.
-        self._members.wait_for_view(_VIEW_SECONDS)
+        # Who has not looked yet would take itself for the home of all. Who cannot look is one.
+        self._members.wait_for_view(max(0.0, self._view_by - time.monotonic()))
+        self._look_for_neglected()
         while not self._has_something():
             if self._look_at_a_home(1):
                 continue
@@ -163,6 +166,8 @@ class LaneReceiver:
         """Look at the home lanes or, if these are empty, at that of the present model."""
         model = next(iter(self._near.tiers()), None)
         only = (model,) if near and model is not None else ()
+        if not only:
+            self._look_for_neglected()
         while not self._has_something():
             if not self._look_at_a_home(most, only):
                 break
@@ -177,6 +182,18 @@ class LaneReceiver:
             most = min(most, self._choice.share(lane)) if lane is not None else most
         if lane is not None and not self._has_something():
             self._receive(lane, most=most, stolen=True)
+
+    def _look_for_neglected(self) -> None:
+        """Take one from another's lane that nobody takes from, however much one's own have."""
+        with self._changed:
+            lane = self._choice.lane_to_check(time.monotonic())
+        if lane is None or self._has_something():
+            return
+        self._count(lane)
+        with self._changed:
+            lane = self._choice.neglected_lane(time.monotonic())
+        if lane is not None and not self._has_something():
+            self._receive(lane, stolen=True)
 
     def _look_at_a_home(self, most: int, only: Sequence[str] = ()) -> bool:
         """Look at the home lane whose turn it is; tell whether there was one.

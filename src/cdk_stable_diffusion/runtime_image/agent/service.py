@@ -160,6 +160,7 @@ class Agent:
                 loading=loading,
                 near=near,
                 left_over=lambda: choice.left_over,
+                alone=lambda: choice.is_alone,
                 steal_after=steal_after,
             )
         else:

@@ -36,6 +36,7 @@ class Received:
         lane: Number of the queue that it came from.
         waited_seconds: How long it was there, by this machine's clock.
         stolen: Whether another replica is that queue's home.
+        polled: Whether it came to who waited for it, and not at a look.
     """
 
     message_id: str
@@ -46,6 +47,7 @@ class Received:
     lane: int = 0
     waited_seconds: float = 0.0
     stolen: bool = False
+    polled: bool = False
 
     @property
     def redriven(self) -> bool:
@@ -126,6 +128,7 @@ class TaskQueue:
                 lane=lane,
                 waited_seconds=_seconds_since(message["Attributes"].get("SentTimestamp")),
                 stolen=stolen,
+                polled=wait_seconds > 0,
             )
             for message in answer.get("Messages", ())
         ]
