@@ -11,25 +11,15 @@ import pytest
 
 from cdk_stable_diffusion.runtime_image.engine import adapters as adapters_module
 from cdk_stable_diffusion.runtime_image.engine.asset_files import Asset
-from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
+from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
+from tests.engine.orders import ORDER
 from tests.engine.pixels import difference
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:diffusers"),
     pytest.mark.filterwarnings("ignore::UserWarning:peft"),
 ]
-
-ORDER = Order(
-    prompt="a red circle",
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
-    steps=2,
-    guidance_scale=3.0,
-    scheduler=None,
-)
 
 
 @pytest.fixture(scope="module")

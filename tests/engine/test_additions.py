@@ -14,24 +14,14 @@ import pytest
 from PIL import Image
 
 from cdk_stable_diffusion.runtime_image.engine.asset_files import Asset
-from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
+from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
+from tests.engine.orders import ORDER
 from tests.engine.pixels import difference
 from tests.engine.test_input_images import _file, _right_half, _scene
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
-)
-
-ORDER = Order(
-    prompt="a red circle",
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
-    steps=2,
-    guidance_scale=3.0,
-    scheduler=None,
 )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
+from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.schedulers import make_scheduler
+from tests.engine.orders import ORDER as QUICK
 from tests.engine.pixels import difference
 from tests.engine.suited import NOISE_SCHEDULERS, WITHOUT_ZERO_SNR, suit
 
@@ -21,16 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
 )
 
-ORDER = Order(
-    prompt="a red circle",
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
-    steps=3,
-    guidance_scale=3.0,
-    scheduler=None,
-)
+ORDER = replace(QUICK, steps=3)
 
 
 def _draw(diffusion: Diffusion, **changes: Any) -> list[Picture]:

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cdk_stable_diffusion.runtime_image.engine import warmer
-from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order
+from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion
 from cdk_stable_diffusion.runtime_image.engine.failure import EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.finishing import Finishing
 from cdk_stable_diffusion.runtime_image.engine.loaded_model import LoadedModel
@@ -29,21 +29,12 @@ from cdk_stable_diffusion.runtime_image.engine.reading_ahead import READY, serve
 from cdk_stable_diffusion.runtime_image.engine.shelf import Shelf
 from tests.agent.scene import wait_until
 from tests.engine import tiny_assets
+from tests.engine.orders import ORDER
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
 )
 TINY_SHAPES = Path(__file__).parents[2] / "src/cdk_stable_diffusion/local/models/tiny-shapes"
-ORDER = Order(
-    prompt="a red circle",
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
-    steps=2,
-    guidance_scale=3.0,
-    scheduler=None,
-)
 ROOM = 1 << 30
 
 

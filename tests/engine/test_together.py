@@ -14,22 +14,14 @@ from hypothesis import strategies as st
 from cdk_stable_diffusion.runtime_image.engine.diffusion import Diffusion, Order, Picture
 from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineFailure
 from cdk_stable_diffusion.runtime_image.engine.memory import PassMemory
+from tests.engine.orders import ORDER as QUICK
 from tests.engine.suited import STEPPERS, suit
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning:diffusers"
 )
 TINY_SHAPES = Path(__file__).parents[2] / "src/cdk_stable_diffusion/local/models/tiny-shapes"
-ORDER = Order(
-    prompt="a large red circle on a blue background",
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
-    steps=4,
-    guidance_scale=3.0,
-    scheduler=None,
-)
+ORDER = replace(QUICK, prompt="a large red circle on a blue background", steps=4)
 # One picture, two with words to avoid, one whose words are cut off.
 MIXED = (
     ORDER,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import ssl
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-_LOG = logging.getLogger(__name__)
+from .members_view import MembersView
+
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LOOK_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -21,11 +20,10 @@ _TIMEOUT_SECONDS = 5.0
 _MOST_BYTES = 16 << 20
 
 
-class KubernetesMembers:
+class KubernetesMembers(MembersView):
     """Pods that the EndpointSlices of a Service name, with this one in any case.
 
-    A pod is among them as long as it is ready and is not to end. While Kubernetes gives no answer,
-    its last one stands.
+    A pod is among them as long as it is ready and is not to end; Kubernetes knows when this one is.
     """
 
     def __init__(
@@ -40,6 +38,9 @@ class KubernetesMembers:
             account: Directory with the service account's token and the API's certificate.
                 Default: where they are in every pod.
         """
+        super().__init__(
+            name, look_seconds=_LOOK_SECONDS, longest_pause_seconds=_LONGEST_PAUSE_SECONDS
+        )
         namespace, _, service_name = service.partition("/")
         query = urllib.parse.urlencode(
             {
@@ -51,45 +52,10 @@ class KubernetesMembers:
         path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         self._url = f"{api_url or _api_url()}{path}?{query}"
         self._account = account
-        self._name = name
-        self._members: tuple[str, ...] = (name,)
-        self._seen = threading.Event()
-        self._left = threading.Event()
         self._opener: Callable[[urllib.request.Request], Any] | None = None
-        self._thread = threading.Thread(target=self._run, name="members", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread that asks."""
-        self._thread.start()
-
-    def members(self) -> tuple[str, ...]:
-        """Return their names as last seen."""
-        return self._members
-
-    def wait_for_view(self, timeout: float) -> None:
-        """Wait until they have been seen."""
-        self._seen.wait(timeout)
-
-    def leave(self) -> None:
-        """Ask no more; that this pod is to end, Kubernetes knows."""
-        self._left.set()
-        self._seen.set()
-
-    def _run(self) -> None:
-        pause = _LOOK_SECONDS
-        while True:
-            try:
-                found = tuple(sorted({self._name, *_ready_pods(self._ask())}))
-                pause = _LOOK_SECONDS
-                if found != self._members:
-                    self._members = found
-                    _LOG.info("replicas", extra={"replicas": found})
-                self._seen.set()
-            except Exception as error:
-                _LOG.warning("could not ask Kubernetes for the replicas: %s", error)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            if self._left.wait(pause):
-                return
+    def _look(self) -> Iterator[str]:
+        return _ready_pods(self._ask())
 
     def _ask(self) -> Any:
         # The token is replaced while the pod lives.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from urllib.parse import quote, unquote
 
 from ...contract import AgentEnvironment
 from .kubernetes_members import KubernetesMembers
+from .members_view import MembersView
 
-_LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _SUFFIX = ".replica"
 
@@ -82,7 +81,7 @@ def members_for(
     return Alone(name)
 
 
-class FileMembers:
+class FileMembers(MembersView):
     """Replicas on one machine, each of which has a locked file in a directory.
 
     The kernel drops the lock of a process that dies.
@@ -96,50 +95,23 @@ class FileMembers:
             name: This replica's name.
             is_ready: Whether this replica can take tasks, and so be a home.
         """
+        super().__init__(name, look_seconds=_LOOK_SECONDS)
         self._directory = directory
-        self._name = name
         self._is_ready = is_ready
-        self._members: tuple[str, ...] = (name,)
         self._lock: int | None = None
-        self._seen = threading.Event()
-        self._left = threading.Event()
         self._at_the_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="members", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread that looks."""
-        self._thread.start()
-
-    def members(self) -> tuple[str, ...]:
-        """Return their names as last seen."""
-        return self._members
-
-    def wait_for_view(self, timeout: float) -> None:
-        """Wait until they have been seen."""
-        self._seen.wait(timeout)
 
     def leave(self) -> None:
         """Unlock this replica's file."""
-        self._left.set()
-        self._seen.set()
+        super().leave()
         with self._at_the_lock:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self._join_if_ready()
-                found = {self._name, *self._others()}
-                if found != set(self._members):
-                    self._members = tuple(sorted(found))
-                    _LOG.info("replicas", extra={"replicas": self._members})
-                self._seen.set()
-            except Exception as error:
-                _LOG.warning("could not look for replicas: %s", error)
-            if self._left.wait(_LOOK_SECONDS):
-                return
+    def _look(self) -> list[str]:
+        self._join_if_ready()
+        return self._others()
 
     def _join_if_ready(self) -> None:
         with self._at_the_lock:
