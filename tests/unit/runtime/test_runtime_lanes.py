@@ -91,7 +91,7 @@ class TestQueues:
 
     def test_follow_from_the_most_replicas(self) -> None:
         template = template_of(Model.dynamic(), scaling=Scaling(max_replicas=2))
-        assert len(settings_of(template).lane_queue_urls) == 4
+        assert len(settings_of(template).lane_queue_urls) == 8
 
     def test_a_single_one_is_as_ever(self, one: Template) -> None:
         settings = settings_of(one)
@@ -294,11 +294,11 @@ class TestArguments:
         with pytest.raises(ValueError) as error:
             service.add_runtime(
                 "Any",
-                Model.dynamic(spread={"hot": 5}),
+                Model.dynamic(spread={"hot": 9}),
                 scaling=Scaling(max_replicas=2),
                 max_receive_count=0,
             )
-        assert str(error.value).count("spread of 'hot' is 5: 1 to 4 lanes") == 1
+        assert str(error.value).count("spread of 'hot' is 9: 1 to 8 lanes") == 1
         assert "max_receive_count is 0" in str(error.value)
         assert service.api.routes.runtimes() == ()
 
