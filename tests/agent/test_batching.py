@@ -236,6 +236,7 @@ def test_what_was_interrupted_is_alone_the_next_time(scene: Scene, run: Run) -> 
     assert '"together": ' not in log(scene)
 
 
+@pytest.mark.slow
 def test_a_drain_gives_back_every_task_of_a_pass_and_it_costs_no_try(
     scene: Scene, run: Run
 ) -> None:

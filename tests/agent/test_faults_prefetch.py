@@ -22,6 +22,7 @@ def test_the_next_task_is_in_hand_before_the_gpu_is_free(scene: Scene, run: Run)
     assert [result.status for result in scene.wait_for_results(2)] == ["succeeded"] * 2
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_begin_soon_is_left_to_others(scene: Scene, run: Run) -> None:
     run()
     wait_until(ready(scene), "the agent is ready")
@@ -100,6 +101,7 @@ def test_what_turns_out_to_wait_for_long_is_given_back_and_it_costs_no_try(
     assert log(scene, 0).count('"started"') == 1
 
 
+@pytest.mark.slow
 def test_what_the_engine_was_told_of_already_is_given_back_too(scene: Scene, run: Run) -> None:
     """The first task's last step is done, and so the engine has the second one's command."""
     agent = run(max_receive_count=1, drain_seconds=3)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from cdk_stable_diffusion.contract.keys import MODEL_MANIFEST_NAME
@@ -25,6 +26,7 @@ _PROMPT = "a large red circle on a blue background"
 _SECONDS = 120.0
 
 
+@pytest.mark.slow
 def test_it_draws_without_the_model_bucket(scene: Scene, tmp_path: Path) -> None:
     image = tmp_path / "image"
     shutil.copytree(_TINY, image / "tiny-shapes")

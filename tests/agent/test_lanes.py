@@ -269,6 +269,7 @@ def test_a_replica_that_knows_of_no_other_has_a_name(
     assert agents.receiver(0)._members.members() == ("pod-7",)
 
 
+@pytest.mark.slow
 def test_a_lane_whose_home_takes_nothing_is_served_by_who_is_busy(
     scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_sigterm_in_a_long_task_gives_it_back_in_time(scene: Scene, run: Run) ->
     assert not scene.more_results()
 
 
+@pytest.mark.slow
 def test_a_second_signal_makes_it_quicker(scene: Scene, run: Run) -> None:
     agent = run(drain_seconds=60)
     scene.send(prompt="sleep 50")
@@ -184,6 +185,7 @@ def test_sigterm_before_it_is_ready_ends_it_at_once(scene: Scene, run: Run) -> N
 
 
 @pytest.mark.parametrize("runtime_class", ["static", "dynamic"])
+@pytest.mark.slow
 def test_sigterm_while_the_engine_imports_ends_it_at_once(
     scene: Scene, run: Run, monkeypatch: pytest.MonkeyPatch, runtime_class: str
 ) -> None:

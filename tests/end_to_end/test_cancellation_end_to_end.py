@@ -11,6 +11,7 @@ from cdk_stable_diffusion.local.client import ProblemAnswer
 from tests.end_to_end.running import Service, until
 
 
+@pytest.mark.slow
 def test_a_task_is_found_by_its_location_and_cancelled(service: Service) -> None:
     client = service.client
     task = {

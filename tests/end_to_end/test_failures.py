@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.end_to_end.running import Service, processes_of, until
 
 RUNTIME = "any-model"
@@ -33,6 +35,7 @@ def agent_that_started(service: Service, task_id: str) -> int | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_task_of_a_killed_agent_is_completed_elsewhere_once(service: Service) -> None:
     accepted = service.client.submit(LONG_TASK)
     killed = until(lambda: agent_that_started(service, accepted.task_id), "an agent has the task")

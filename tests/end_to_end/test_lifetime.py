@@ -22,6 +22,7 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_a_signal_ends_every_child(start_up: Callable[..., Up]) -> None:
     up = start_up()
     assert up.details
@@ -87,6 +88,7 @@ def test_the_first_line_holds_what_is_documented_and_pictures_go_where_they_can(
     check_that_it_ends(up, signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_takes_its_children_along(start_up: Callable[..., Up]) -> None:
     up = start_up()
     port = int(up.details["aws_endpoint_url"].rpartition(":")[2])
@@ -97,6 +99,7 @@ def test_one_that_is_killed_takes_its_children_along(start_up: Callable[..., Up]
 
 
 @pytest.mark.parametrize("marker", ["synthesising", "deploying", "agents, logs in"])
+@pytest.mark.slow
 def test_a_signal_while_it_comes_up_leaves_nothing(
     start_up: Callable[..., Up], marker: str
 ) -> None:

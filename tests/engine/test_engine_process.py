@@ -188,6 +188,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_engine_usable(
     assert len(_ready(engine, random_model).generate(_draw(1), timeout=60).pictures) == 1
 
 
+@pytest.mark.slow
 def test_a_kill_is_noticed_and_the_replacement_draws_the_same(
     engine: ChildEngine, random_model: Path
 ) -> None:

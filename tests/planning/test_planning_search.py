@@ -35,6 +35,7 @@ SETUP = Setup(
 )
 
 
+@pytest.mark.slow
 def test_it_is_the_cheapest_of_those_that_reach_the_target() -> None:
     target = Target(seconds=45)
     grid = Grid(min_replicas=(0, 1, 2), max_replicas=(2, 4), target_latency_seconds=(10, 30))

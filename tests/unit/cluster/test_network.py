@@ -193,6 +193,7 @@ class TestEndpoints:
         assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 443, 443)
         assert rule["CidrIp"]["Fn::GetAtt"][1] == "CidrBlock"
 
+    @pytest.mark.slow
     def test_are_reached_from_subnets_in_a_further_block_too(self) -> None:
         app = new_app()
         stack = Stack(app, "Service")
