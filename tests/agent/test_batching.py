@@ -202,6 +202,7 @@ def test_a_lone_task_begins_at_once(scene: Scene, run: Run) -> None:
     assert result.timings.waiting_seconds < 0.5
 
 
+@pytest.mark.slow
 def test_a_real_agent_makes_fewer_passes_and_survives_a_poison_task(scene: Scene, run: Run) -> None:
     """The engine's process dies of one task, in company first and then alone, for good."""
     agent = run(batch_tasks=4, max_receive_count=1)

@@ -48,6 +48,7 @@ def check_that_it_ends(up: Up, number: signal.Signals) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_the_first_line_holds_what_is_documented_and_pictures_go_where_they_can(
     start_up: Callable[..., Up], tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_the_linter_finds_nothing(example: Path, tmp_path: Path) -> None:
     assert report["pluginReports"] == []
 
 
+@pytest.mark.slow
 def test_the_linter_would_find_something(tmp_path: Path) -> None:
     app = tmp_path / "app.py"
     app.write_text(WRONG_APP)

@@ -96,6 +96,7 @@ def test_its_name_is_the_same_in_every_app(asset: Path, tmp_path: Path) -> None:
     assert (tmp_path / asset.name).is_dir()
 
 
+@pytest.mark.slow
 def test_without_staging_the_folder_outlives_the_app(tmp_path: Path) -> None:
     code = (
         "import aws_cdk as cdk\n"

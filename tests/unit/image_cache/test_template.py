@@ -404,6 +404,7 @@ class TestAsset:
             "image_cache_handler.app.is_complete",
         }
 
+    @pytest.mark.slow
     def test_synthesis_needs_nothing_that_the_functions_need(self) -> None:
         code = (
             "import sys\n"
