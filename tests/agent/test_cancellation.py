@@ -327,6 +327,16 @@ class FakeOutputs:
         raise AssertionError("nothing here takes long")
 
 
+def watch_over(outputs: FakeOutputs, leases: Leases, stop_engine: Callable[[], None]) -> Watch:
+    return Watch(
+        outputs=outputs,  # type: ignore[arg-type]
+        leases=leases,
+        progress=Progress(),
+        stop_engine=stop_engine,
+        runtime_name="shapes-runtime",
+    )
+
+
 def work_in_hand(scene: Scene, leases: Leases) -> Work:
     task = scene.task()
     message = Received(
@@ -349,13 +359,7 @@ def watched(
     monkeypatch.setattr(watch, "_TICK_SECONDS", 0.01)
     queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, stops = FakeOutputs(), Leases(queue, lease_seconds=60), list[float]()
-    watching = Watch(
-        outputs=outputs,  # type: ignore[arg-type]
-        leases=leases,
-        progress=Progress(),
-        stop_engine=lambda: stops.append(time.monotonic()),
-        runtime_name="shapes-runtime",
-    )
+    watching = watch_over(outputs, leases, lambda: stops.append(time.monotonic()))
     watching.start()
     yield watching, outputs, leases, stops
     watching.stop()
@@ -454,13 +458,7 @@ def test_a_task_that_comes_while_the_watch_looks_around_is_watched(scene: Scene)
 
     queue = TaskQueue(None, queue_urls=("",), dead_letter_queue_url="", lease_seconds=60)
     outputs, leases, work = FakeOutputs(), Late(queue, lease_seconds=60), list[Work]()
-    watching = Watch(
-        outputs=outputs,  # type: ignore[arg-type]
-        leases=leases,
-        progress=Progress(),
-        stop_engine=lambda: None,
-        runtime_name="shapes-runtime",
-    )
+    watching = watch_over(outputs, leases, lambda: None)
     thread = threading.Thread(target=arrive)
     watching._turn()
     thread.join()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .tiers import DISK, GPU, MEMORY, S3
+
 METRIC_NAMESPACE = "CdkStableDiffusion"
 
 FUNCTION_DIMENSION = "Function"
@@ -29,10 +31,10 @@ TASKS_STOLEN = "TasksStolen"
 """Tasks that a replica took from a lane whose home is another one."""
 
 MODEL_HITS: Mapping[str, str] = {
-    "gpu": "ModelHitsGpu",
-    "memory": "ModelHitsMemory",
-    "disk": "ModelHitsDisk",
-    "s3": "ModelHitsS3",
+    GPU: "ModelHitsGpu",
+    MEMORY: "ModelHitsMemory",
+    DISK: "ModelHitsDisk",
+    S3: "ModelHitsS3",
 }
 """Tasks by the nearest place that had their model: the name of the metric for each."""
 

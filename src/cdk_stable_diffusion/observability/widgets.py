@@ -16,6 +16,7 @@ from ..contract.metrics import (
     TASKS_STOLEN,
     runtime_dimensions,
 )
+from ..contract.tiers import DISK, GPU, MEMORY, S3
 from .lanes import largest, oldest_ages, summed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..runtime import SdRuntime
 
 _MINUTE = 1
-_PLACES = {"gpu": "GPU", "memory": "memory", "disk": "disk", "s3": "S3"}
+_PLACES = {GPU: "GPU", MEMORY: "memory", DISK: "disk", S3: "S3"}
 _THIRD = 8
 _WHOLE = 24
 

@@ -188,8 +188,7 @@ class LanesHand:
         load, each = self._loading.usual(), self._progress.usual()
         if load is None or math.isinf(each):
             return self._queue_hand.seconds_until_another(works, chosen=chosen)
-        would_begin = self._free_in(each)
-        would_begin += (self._sharing.passes_before_another(works) + chosen) * each
+        would_begin = self._would_begin_in(works, each, chosen=chosen)
         others = {work.task.request.model for work in works} - self._on_the_gpu()
         if self._left_over():
             if len(others) >= _MOST_OTHER_MODELS:
@@ -206,9 +205,7 @@ class LanesHand:
         if load is None or math.isinf(each):
             # The first load is under way, and nobody else's would end before.
             return 0.0 if self._loading.has_begun and not (before or chosen) else math.inf
-        would_begin = self._free_in(each)
-        would_begin += (self._sharing.passes_before_another(before) + chosen) * each
-        return would_begin - self._steal_after
+        return self._would_begin_in(before, each, chosen=chosen) - self._steal_after
 
     def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
         """Tell whether it would wait for longer than an idle replica needs to find it.
@@ -218,21 +215,21 @@ class LanesHand:
         load, each = self._loading.usual(), self._progress.usual()
         if load is None or math.isinf(each) or self._left_over() or self._alone():
             return False
-        would_begin, present = self._free_in(each), self._on_the_gpu()
+        present = self._on_the_gpu()
         longest = self._steal_after + SECONDS_TO_FIND
         if model in present:
             works = [work for work in works if work.task.request.model in present]
             longest += load
         others = {work.task.request.model for work in works} - present
-        would_begin += (self._sharing.passes_before_another(works) + chosen) * each
-        would_begin += load * len(others)
+        would_begin = self._would_begin_in(works, each, chosen=chosen) + load * len(others)
         # Who is about to begin knows no better.
         return longest < would_begin < math.inf
 
-    def _free_in(self, each: float) -> float:
-        """Return when the GPU is done with what it does."""
+    def _would_begin_in(self, works: Sequence[Work], each: float, *, chosen: bool) -> float:
+        """Return when a task behind others would begin, if all have the present model."""
         loading = self._loading.remaining()
-        return self._progress.remaining() if loading is None else loading + each
+        free_in = self._progress.remaining() if loading is None else loading + each
+        return free_in + (self._sharing.passes_before_another(works) + chosen) * each
 
     def _on_the_gpu(self) -> set[str]:
         return {model for model, tier in self._near.tiers().items() if tier == GPU}

@@ -193,7 +193,8 @@ class Intake:
         with self._changed:
             if self._stopped or self._chosen or not self._hand:
                 return []
-            if self._next().work.task.request.model != model:
+            works = self._works()
+            if works[self._rules.first(works)].task.request.model != model:
                 return []
             self._chosen = self._choose()
             return [in_hand.work for in_hand in self._chosen]
@@ -273,11 +274,10 @@ class Intake:
 
     def _next_turn(self) -> tuple[float, _Turn]:
         """Return in how long to look, and how."""
-        held = [*self._chosen, *self._hand]
-        full = len(held) >= self._rules.most()
+        full = len(self._held()) >= self._rules.most()
         if full or self._has_most_bytes() or self._was_too_early:
             return _TICK_SECONDS, _Turn.LOOK
-        works, chosen = [each.work for each in self._hand], bool(self._chosen)
+        works, chosen = self._works(), bool(self._chosen)
         pause = self._next_look - time.monotonic()
         seconds = max(self._rules.seconds_until_another(works, chosen=chosen), pause)
         if seconds <= 0:
@@ -286,12 +286,18 @@ class Intake:
         return min((seconds, _Turn.LOOK), (near, _Turn.LOOK_FOR_NEAR), key=lambda turn: turn[0])
 
     def _has_most_bytes(self) -> bool:
-        held = [*self._chosen, *self._hand]
-        return sum(in_hand.size for in_hand in held) >= self._most_bytes
+        return sum(in_hand.size for in_hand in self._held()) >= self._most_bytes
 
     def _room(self) -> int:
         with self._changed:
-            return self._rules.room(len(self._chosen) + len(self._hand))
+            return self._rules.room(len(self._held()))
+
+    def _held(self) -> list[_InHand]:
+        return [*self._chosen, *self._hand]
+
+    def _works(self) -> list[Work]:
+        """Return the tasks of what is not chosen yet."""
+        return [in_hand.work for in_hand in self._hand]
 
     def _comes_too_early(self, message: Received) -> bool:
         """Tell whether another should have what came to a poll after the one that was waited for.
@@ -300,15 +306,15 @@ class Intake:
         """
         if not message.polled:
             return False
-        model = message.attributes.get("model", {}).get("StringValue")
         with self._changed:
-            works = [each.work for each in self._hand]
-            return self._rules.comes_too_early(model, works, chosen=bool(self._chosen))
+            return self._rules.comes_too_early(
+                message.model, self._works(), chosen=bool(self._chosen)
+            )
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
         with self._changed:
-            held = [*self._chosen, *self._hand]
+            held = self._held()
             if not held or self._gpu_waits:
                 return
             if not self._rules.waits_too_long(held[0].since):
@@ -320,8 +326,8 @@ class Intake:
 
     def _choose(self) -> list[_InHand]:
         """Take from the hand what is drawn in the next pass."""
-        index = self._rules.first([each.work for each in self._hand])
-        works = [each.work for each in self._hand]
+        works = self._works()
+        index = self._rules.first(works)
         first = works.pop(index)
         works = [first, *self._sharing.company(first, works)]
         taken = [each for each in self._hand if _is_in(each.work, works)]
@@ -329,11 +335,8 @@ class Intake:
         self._rules.took(index)
         return taken
 
-    def _next(self) -> _InHand:
-        return self._hand[self._rules.first([each.work for each in self._hand])]
-
     def _let_go(self) -> list[Received]:
-        messages = [in_hand.work.message for in_hand in (*self._chosen, *self._hand)]
+        messages = [in_hand.work.message for in_hand in self._held()]
         self._chosen, self._hand = [], []
         return messages
 

@@ -28,7 +28,6 @@ _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 20.0
 _VIEW_SECONDS = 5.0
-_MODEL_ATTRIBUTE = "model"
 
 
 class LaneReceiver:
@@ -289,9 +288,8 @@ class LaneReceiver:
             waited = [message.waited_seconds for message in messages]
             self._choice.received(lane, waited, time.monotonic())
             for message in messages:
-                model = message.attributes.get(_MODEL_ATTRIBUTE, {}).get("StringValue")
-                if model is not None:
-                    self._choice.learn_model(model, lane)
+                if message.model is not None:
+                    self._choice.learn_model(message.model, lane)
             if not self._stopped:
                 self._arrived.extend(messages)
                 return

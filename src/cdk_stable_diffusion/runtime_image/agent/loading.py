@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-_WEIGHT_OF_LAST = 0.5
+from .progress import averaged
 
 
 class Loading:
@@ -30,10 +30,7 @@ class Loading:
         """
         with self._lock:
             if self._began is not None and loaded:
-                seconds = time.monotonic() - self._began
-                if self._usual is not None:
-                    seconds = _WEIGHT_OF_LAST * seconds + (1 - _WEIGHT_OF_LAST) * self._usual
-                self._usual = seconds
+                self._usual = averaged(self._usual, time.monotonic() - self._began)
             self._began = None
 
     @property

@@ -67,10 +67,9 @@ class Models:
         Raises:
             TaskFailure: If it is nowhere, or not as its manifest says, or something else.
         """
-        carried = self._carried(name)
+        carried = self._opened_from_image(name, kind)
         if carried is not None:
-            check_kind(carried.manifest, kind)
-            return carried.use()
+            return carried
         return self._opened_cache().open(name, kind=kind, wait_seconds=wait_seconds)
 
     def size_in_cache(self, name: str) -> dict[str, int]:
@@ -135,11 +134,17 @@ class Models:
             _LOG.info("model %r is not fetched ahead: %s", wanted.name, error)
 
     def _fetched(self, wanted: Wanted) -> ModelInUse:
-        carried = self._carried(wanted.name)
+        carried = self._opened_from_image(wanted.name, wanted.kind)
         if carried is not None:
-            check_kind(carried.manifest, wanted.kind)
-            return carried.use()
+            return carried
         return self._opened_cache().fetch_ahead(wanted.name, kind=wanted.kind)
+
+    def _opened_from_image(self, name: str, kind: str) -> ModelInUse | None:
+        carried = self._carried(name)
+        if carried is None:
+            return None
+        check_kind(carried.manifest, kind)
+        return carried.use()
 
     def _opened_cache(self) -> ModelCache:
         with self._opening:

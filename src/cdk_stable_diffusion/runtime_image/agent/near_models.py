@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ...contract import tiers
 from .engine import Engine
 
 GPU, MEMORY, AWAY = 0, 1, 2
 """How near: ready to draw, in the host's memory, or neither."""
 
-_BY_TIER = {"gpu": GPU, "memory": MEMORY}
+_BY_TIER = {tiers.GPU: GPU, tiers.MEMORY: MEMORY}
 _MOST_NAMES = 1_000
 
 
@@ -39,7 +40,7 @@ class NearModels:
         health = self._engine.health()
         held = dict(health.held)
         if health.model is not None:
-            held[health.model] = "gpu"
+            held[health.model] = tiers.GPU
         found = {
             name: _BY_TIER[held[digest]]
             for name, digest in self._digests.copy().items()

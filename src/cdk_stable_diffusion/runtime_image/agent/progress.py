@@ -9,6 +9,16 @@ import time
 _WEIGHT_OF_LAST = 0.5
 
 
+def averaged(usual: float | None, last: float) -> float:
+    """Return what something usually takes, after another time.
+
+    Args:
+        usual: What it usually took before; None before the first.
+        last: What it took this time.
+    """
+    return last if usual is None else _WEIGHT_OF_LAST * last + (1 - _WEIGHT_OF_LAST) * usual
+
+
 class Progress:
     """An estimate from the steps that are done or, before the first, from earlier tasks."""
 
@@ -39,9 +49,7 @@ class Progress:
                 return
             seconds = time.monotonic() - self._began
             self._began = None
-            if self._usual is not None:
-                seconds = _WEIGHT_OF_LAST * seconds + (1 - _WEIGHT_OF_LAST) * self._usual
-            self._usual = seconds
+            self._usual = averaged(self._usual, seconds)
 
     def remaining(self) -> float:
         """Return the seconds that it will still take; infinite if nobody can know."""

@@ -16,6 +16,7 @@ MOST_AT_ONCE = 10
 
 _WAITING = "ApproximateNumberOfMessages"
 _IN_HAND = "ApproximateNumberOfMessagesNotVisible"
+_MODEL_ATTRIBUTE = "model"
 ERROR_CODE_ATTRIBUTE = "error_code"
 ERROR_DETAIL_ATTRIBUTE = "error_detail"
 _MAX_ATTRIBUTE_CHARACTERS = 1_000
@@ -50,6 +51,12 @@ class Received:
     polled: bool = False
 
     @property
+    def model(self) -> str | None:
+        """The model that its attributes name, by which it is chosen before it is read."""
+        value: str | None = self.attributes.get(_MODEL_ATTRIBUTE, {}).get("StringValue")
+        return value
+
+    @property
     def redriven(self) -> bool:
         """Whether an agent gave it up before and somebody sent it back from the dead letters."""
         return ERROR_CODE_ATTRIBUTE in self.attributes
@@ -79,20 +86,17 @@ class TaskQueue:
         self._dead_letter_queue_url = dead_letter_queue_url
         self._lease_seconds = lease_seconds
 
-    def receive(
-        self, sqs: Any, *, lane: int = 0, wait_seconds: int = WAIT_SECONDS
-    ) -> Received | None:
-        """Take a message.
+    def receive(self, sqs: Any, *, wait_seconds: int = WAIT_SECONDS) -> Received | None:
+        """Take a message from a runtime's only queue.
 
         Args:
             sqs: SQS client to wait with, whose connection may be cut.
-            lane: Which queue to take it from. Default: the first.
             wait_seconds: How long to wait for one. Default: as long as SQS allows.
 
         Returns:
             The message, or None if none came.
         """
-        found = self.receive_some(sqs, lane=lane, most=1, wait_seconds=wait_seconds)
+        found = self.receive_some(sqs, lane=0, most=1, wait_seconds=wait_seconds)
         return found[0] if found else None
 
     def receive_some(
