@@ -12,7 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ _FILES = {"model_index.json": b"{}", "unet/weights.safetensors": b"weights" * 10
 MODEL_BYTES = sum(map(len, _FILES.values()))
 _AT_ONCE = 10
 _LONGEST_SILENCE_SECONDS = 60.0
+_SENDERS = 8
+_POLL_SECONDS = 2.0
+"""How long an agent waits at a lane at most in its first seconds."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -88,37 +93,50 @@ class Outcome:
 
     Attributes:
         tasks: The tasks.
-        loads: How often a model was loaded, by where it was.
-        downloads: How often one was downloaded.
+        loads: When a model was loaded, and from where.
+        downloads: When one was downloaded.
         steals: How many tasks were taken from lanes that are not the replica's own.
         calls: Calls to AWS, by operation.
         busy_percent: How much of the time the GPUs drew.
         cpu_ms_per_task: Processor time of all agents and stand-ins for a task.
+        start: When it began.
     """
 
     tasks: list[Done]
-    loads: Counter[str]
-    downloads: int
+    loads: list[tuple[float, str]]
+    downloads: list[float]
     steals: int
     calls: Counter[str]
     busy_percent: float
     cpu_ms_per_task: float
+    start: float = 0.0
 
     @property
     def seconds(self) -> float:
         """From the first task sent to the last one done."""
         return max(each.done for each in self.tasks)
 
-    def tasks_per_second(self, *, without_first: float = 0.0) -> float:
-        """Return how many tasks were done in a second.
+    def since(self, share: float) -> Outcome:
+        """Return what came after the caches had filled.
 
         Args:
-            without_first: Share of the tasks, in the order of their ends, that do not count. In
-                them the caches fill. Default: all count, from the first one sent.
+            share: Of the tasks, in the order of their ends, that do not count.
         """
-        done = sorted(each.done for each in self.tasks)
-        first = int(len(done) * without_first)
-        return (len(done) - first) / (done[-1] - (done[first - 1] if first else 0.0))
+        tasks = sorted(self.tasks, key=lambda each: each.done)
+        first = int(len(tasks) * share)
+        start = tasks[first - 1].done if first else self.start
+        return replace(
+            self,
+            tasks=tasks[first:],
+            start=start,
+            loads=[each for each in self.loads if each[0] >= start],
+            downloads=[each for each in self.downloads if each >= start],
+        )
+
+    @property
+    def tasks_per_second(self) -> float:
+        """How many tasks were done in a second."""
+        return len(self.tasks) / (self.seconds - self.start)
 
     def load_seconds(self, least: float) -> float:
         """Return how long loads took that took so long at least: with what the agent does besides.
@@ -132,12 +150,12 @@ class Outcome:
     @property
     def loads_per_1000(self) -> float:
         """How often a model was loaded for 1,000 tasks, from wherever."""
-        return 1_000 * sum(self.loads.values()) / len(self.tasks)
+        return 1_000 * len(self.loads) / len(self.tasks)
 
     @property
     def downloads_per_1000(self) -> float:
         """How often a model came from S3 for 1,000 tasks."""
-        return 1_000 * self.downloads / len(self.tasks)
+        return 1_000 * len(self.downloads) / len(self.tasks)
 
     def latency_percentile(self, percent: float) -> float:
         """Return after how long so many percent of the tasks were done."""
@@ -217,6 +235,29 @@ class Fleet:
             )
         for number in range(first, first + count):
             wait_until(ready(self.scene, number), "an agent is ready")
+
+    def wait_until_known(self) -> None:
+        """Wait until all agents know of each other, as those do that have run for a while.
+
+        And until none waits any more at a lane that turned out to be another's.
+        """
+        if self.lanes == 1 or len(self.run.processes) == 1:
+            return
+        names = {self.name(number) for number in range(len(self.run.processes))}
+
+        def known() -> bool:
+            return all(names in self.replicas(number).values() for number in range(len(names)))
+
+        wait_until(known, "all know all")
+        time.sleep(_POLL_SECONDS)
+
+    def replicas(self, number: int) -> dict[float, set[str]]:
+        """Return which replicas one has known, and since when, in seconds since 1970."""
+        lines = (line for line in self.log(number).splitlines() if '"replicas"' in line)
+        return {
+            parse_timestamp(fields["time"]).timestamp(): set(fields["replicas"])
+            for fields in map(json.loads, lines)
+        }
 
     def name(self, number: int) -> str:
         """Return a replica's name, as the simulation calls it."""
@@ -339,18 +380,24 @@ class Fleet:
 
     def _send_at(self, arrivals: Sequence[float], models: Sequence[int]) -> None:
         began = time.monotonic()
-        for arrival, model in zip(arrivals, models, strict=True):
-            time.sleep(max(0.0, began + arrival - time.monotonic()))
-            self.send([model])
+        # One call takes longer than it may be until the next task comes.
+        with ThreadPoolExecutor(_SENDERS) as senders:
+            sent = []
+            for arrival, model in zip(arrivals, models, strict=True):
+                time.sleep(max(0.0, began + arrival - time.monotonic()))
+                sent.append(senders.submit(self.send, [model]))
+            for each in sent:
+                each.result()
 
     def _begin(self) -> None:
         self._calls = Counter(self.proxy.plan.calls)
         self._cpu = self._cpu_seconds()
         self._heard = time.monotonic()
         self.began = time.time()
+        self._began = time.monotonic()
 
     def _outcome(self) -> Outcome:
-        tasks, drawn, loads = [], 0.0, Counter[str]()
+        tasks, drawn, loads = [], 0.0, list[tuple[float, str]]()
         for task_id, result in self._results.items():
             timings, (model, lane) = result.timings, self._tasks[task_id]
             tasks.append(
@@ -367,7 +414,7 @@ class Fleet:
             for line in (self.directory / f"replica-{number}" / "trace").read_text().splitlines():
                 what, tier, begin, end = line.split()
                 if what == "load":
-                    loads[tier] += 1
+                    loads.append((float(begin) - self._began, tier))
                 else:
                     drawn += float(end) - float(begin)
         lines = [
@@ -379,7 +426,9 @@ class Fleet:
         return Outcome(
             tasks=tasks,
             loads=loads,
-            downloads=sum('"downloaded"' in line for line in lines),
+            downloads=[
+                self._since(json.loads(line)["time"]) for line in lines if '"downloaded"' in line
+            ],
             steals=sum(
                 json.loads(line)[TASKS_STOLEN] for line in lines if f'"{TASKS_STOLEN}":' in line
             ),

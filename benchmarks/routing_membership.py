@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.routing_fleet import Fleet
-from cdk_stable_diffusion.contract import parse_timestamp
 from cdk_stable_diffusion.contract.lanes import home_lanes
 
 _RATE = 2.0
@@ -98,15 +96,9 @@ def idle(fleet: Fleet) -> dict[str, Any]:
 
 def _seconds_until_known(fleet: Fleet, since: float, names: Sequence[str]) -> float:
     """Return after how long all replicas that live knew that these do, and so every lane's home."""
-    known = []
-    for number in range(len(fleet.run.processes)):
-        if fleet.name(number) in names:
-            lines = (line for line in fleet.log(number).splitlines() if '"replicas"' in line)
-            known.append(
-                min(
-                    parse_timestamp(fields["time"]).timestamp()
-                    for fields in map(json.loads, lines)
-                    if set(fields["replicas"]) == set(names)
-                )
-            )
+    known = [
+        min(time for time, replicas in fleet.replicas(number).items() if replicas == set(names))
+        for number in range(len(fleet.run.processes))
+        if fleet.name(number) in names
+    ]
     return round(max(known) - since, 1)

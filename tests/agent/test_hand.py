@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -40,7 +41,8 @@ class Parts:
         self.engine = FakeEngine()
         self.progress, self.loading = Progress(), Loading()
         self.near = NearModels(self.engine)
-        self.left_over = self.alone = False
+        self.left_over_at = -math.inf
+        self.alone = False
         sharing = Sharing(most_tasks=1, task_timeout_seconds=60)
         self.of_queue = QueueHand(self.progress, sharing, most_tasks=2)
         self.of_lanes = LanesHand(
@@ -49,7 +51,7 @@ class Parts:
             sharing=sharing,
             loading=self.loading,
             near=self.near,
-            left_over=lambda: self.left_over,
+            left_over_at=lambda: self.left_over_at,
             alone=lambda: self.alone,
             steal_after=0.5,
         )
@@ -126,7 +128,7 @@ def test_who_wants_nothing_held_ahead_gets_nothing(parts: Parts) -> None:
         sharing=sharing,
         loading=parts.loading,
         near=parts.near,
-        left_over=lambda: True,
+        left_over_at=lambda: parts.clock.now,
         alone=lambda: False,
         steal_after=0.5,
     )
@@ -147,15 +149,18 @@ def test_where_a_replica_may_be_idle_it_takes_late_and_little(parts: Parts) -> N
     assert parts.of_lanes.room(1) == 1
 
 
-def test_where_all_are_busy_it_takes_all_that_a_load_has_time_for(parts: Parts) -> None:
+def test_where_all_are_busy_it_takes_all_that_three_loads_have_time_for(parts: Parts) -> None:
     parts.loaded(6.0)
     parts.drew(2.0)
-    parts.left_over = True
+    parts.left_over_at = parts.clock.now
     parts.progress.begin()
-    assert parts.until_another("b", "c") == pytest.approx(0.0)
+    assert parts.until_another("b", "c") == pytest.approx(6.0 - 18.0)
     # Three are enough to choose from.
     assert math.isinf(parts.until_another("b", "c", "d"))
-    assert parts.of_lanes.room(1) == 2
+    assert (parts.of_lanes.most(), parts.of_lanes.room(1)) == (9, 8)
+    for _ in range(2):
+        parts.drew(0.0)
+    assert parts.of_lanes.most() == 30
 
 
 def test_what_needs_the_present_model_need_not_wait_for_others(parts: Parts) -> None:
@@ -189,18 +194,39 @@ def test_what_comes_unasked_is_left_to_who_would_begin_with_it_sooner(parts: Par
     assert not parts.of_queue.comes_too_early("c", [work("b")], chosen=False)
     parts.alone = True
     assert not too_early("c", "b")
-    parts.alone, parts.left_over = False, True
+    parts.alone, parts.left_over_at = False, parts.clock.now
     assert not too_early("c", "b")
+
+
+def test_what_is_held_for_long_is_given_back_once_somebody_may_be_idle(parts: Parts) -> None:
+    parts.loaded(6.0)
+    parts.drew(2.0)
+    parts.near.uses("a")
+    parts.progress.begin()
+    hand = list(map(work, "bacbaaaaa"))
+
+    def models(works: Sequence[Work]) -> str:
+        return "".join(work.task.request.model for work in works)
+
+    parts.left_over_at = parts.clock.now - 9.0
+    assert not parts.of_lanes.too_early(hand, chosen=False)
+    parts.left_over_at -= 0.1
+    # Another has loaded "a" before the last of them begins, and finds the others long before.
+    assert models(parts.of_lanes.too_early(hand, chosen=False)) == "aabcb"
+    assert models(parts.of_lanes.too_early(hand[:1], chosen=False)) == ""
+    parts.alone = True
+    assert not parts.of_lanes.too_early(hand, chosen=False)
+    assert not parts.of_queue.too_early(hand, chosen=False)
 
 
 def test_while_a_model_loads_it_looks_for_more(parts: Parts) -> None:
     parts.loaded(6.0)
     parts.drew(1.0)
-    parts.left_over = True
+    parts.left_over_at = parts.clock.now
     assert math.isinf(parts.until_another())
     parts.loading.begin()
     parts.clock.now += 2.0
-    assert parts.until_another() == pytest.approx(4.0 + 1.0 - 6.0)
+    assert parts.until_another() == pytest.approx(4.0 + 1.0 - 18.0)
 
 
 def test_what_the_engine_has_goes_first_and_the_oldest_of_it(parts: Parts) -> None:

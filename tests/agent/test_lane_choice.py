@@ -233,13 +233,13 @@ def test_while_the_gpu_works_only_the_lane_of_its_model_is_looked_at() -> None:
 def test_what_nobody_wanted_for_long_is_left_over() -> None:
     taking = choice()
     taking.received(OWN[0], (0.4,), 1.0)
-    assert not taking.left_over
-    taking.received(OWN[0], (0.4, 3.0), 1.0)
-    assert taking.left_over
-    taking.received(OWN[0], (), 1.0)
-    assert taking.left_over
-    taking.received(OWN[0], (0.0,), 1.0)
-    assert not taking.left_over
+    assert taking.left_over_at == -math.inf
+    taking.received(OWN[0], (0.4, 3.0), 2.0)
+    assert taking.left_over_at == 2.0
+    taking.received(OWN[0], (), 3.0)
+    assert taking.left_over_at == 2.0
+    taking.received(OWN[0], (0.0,), 4.0)
+    assert taking.left_over_at == -math.inf
 
 
 # Lanes that nobody takes from

@@ -10,21 +10,23 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
-from cdk_stable_diffusion.runtime_image.agent import lane_choice, lane_receiver
+from cdk_stable_diffusion.runtime_image.agent import intake, lane_choice, lane_receiver
 from cdk_stable_diffusion.runtime_image.agent.lane_choice import LaneChoice
 from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
+from cdk_stable_diffusion.runtime_image.agent.task_queue import TaskQueue
 from tests.agent.fake_engine import FakeEngine, KeepsOne
 from tests.agent.lanes_scene import LanesScene
 from tests.agent.processes import Run, log, ready
 from tests.agent.scene import Aws, wait_until
 
 LANES = 8
+NAMES = ("replica-0", "replica-1")
 
 
 @pytest.fixture
@@ -131,6 +133,30 @@ def test_a_task_is_served_by_its_home(scene: LanesScene, agents: Agents) -> None
             scene.send(model=model)
     scene.wait_for_results(3 * LANES)
     assert [sorted(set(engine.loads)) for engine in agents.engines] == list(map(sorted, expected))
+
+
+def test_what_comes_to_a_poll_from_before_is_left_to_the_new_home(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
+    engine = agents(steal_after_milliseconds=60_000)
+    receiver = agents.receiver(0)
+    wait_until(lambda: len(receiver._polled) == LANES, "it waits at all lanes")
+    other = FileMembers(
+        Path(scene.environment.members_directory), "replica-1", is_ready=lambda: True
+    )
+    other.start()
+    wait_until(lambda: receiver._choice.homes == home_lanes("replica-0", NAMES, LANES), "it knows")
+    model = _models_at_home(scene, 1, 2)[0]
+    scene.publish_model(model)
+    scene.send(model=model)
+    # It has it for a moment, and then no more.
+    gives_back = "ChangeMessageVisibility"
+    wait_until(lambda: agents.requests[0][gives_back] > 0, "it has given it back")
+    wait_until(lambda: (1, 0) in scene.waiting(), "it waits for its home")
+    assert not engine.loads
+    other.leave()
+    scene.wait_for_results(1)
 
 
 def test_tasks_of_one_model_are_done_together(scene: LanesScene, agents: Agents) -> None:
@@ -259,6 +285,73 @@ def test_what_comes_to_the_polls_of_who_is_busy_is_done_by_who_is_idle(
     assert result.attempt == 1
     go_on.set()
     scene.wait_for_results(1)
+
+
+def test_what_waits_for_its_turn_is_done_by_who_is_idle(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_CHECK_SECONDS", 0.1)
+    go_on = threading.Event()
+    first, *others = _models_at_home(scene, 0, 2)[:3]
+    for model in (first, *others):
+        scene.publish_model(model)
+    home = agents(FakeEngine(lambda _: _wait_for(go_on)))
+    worker, hand = agents.agents[0].worker, agents.agents[0]._intake
+    worker._loading._usual, worker._progress._usual = 100.0, 60.0
+    wait_until(lambda: len(agents.receiver(0)._polled) == LANES, "it waits at all lanes")
+    scene.send(model=first)
+    wait_until(lambda: bool(home.generations), "it is busy")
+    for model in others:
+        scene.send(model=model)
+    # There is nobody else who could begin them sooner.
+    wait_until(lambda: len(hand._hand) == len(others), "it holds the others")
+    thief = agents()
+    results = scene.wait_for_results(len(others))
+    assert sorted(thief.loads) == sorted(others)
+    assert {result.attempt for result in results} == {1}
+    go_on.set()
+    scene.wait_for_results(1)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"), [((0, 0), False), ((0, 3), True), ((0, None), True)]
+)
+def test_more_waits_unless_every_lane_of_its_own_is_known_to_be_empty(
+    waiting: tuple[int | None, ...], expected: bool
+) -> None:
+    choice = LaneChoice("replica-0", 2, steal_after=0.5, now=0.0)
+    nothing: Any = None
+    receiver = lane_receiver.LaneReceiver(
+        cast(TaskQueue, Counts(waiting)),
+        *(nothing, nothing, nothing, nothing),
+        choice=choice,
+        members=cast(FileMembers, Alone()),
+        near=nothing,
+        loading=nothing,
+        progress=nothing,
+    )
+    assert receiver.has_more() is expected
+
+
+class Alone:
+    """A view of one replica."""
+
+    def members(self) -> tuple[str, ...]:
+        """Return it."""
+        return ("replica-0",)
+
+
+class Counts:
+    """Queues of which one may not answer."""
+
+    def __init__(self, waiting: tuple[int | None, ...]) -> None:
+        self._waiting = waiting
+
+    def count(self, lane: int) -> tuple[int, int]:
+        """Return what waits, and nothing in hand."""
+        if (waiting := self._waiting[lane]) is None:
+            raise ConnectionError("no answer")
+        return waiting, 0
 
 
 def test_a_replica_that_knows_of_no_other_has_a_name(

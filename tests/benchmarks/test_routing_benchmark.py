@@ -39,6 +39,12 @@ def test_the_stand_in_without_memory_keeps_one() -> None:
     assert told.held == {"a": "gpu"}
 
 
+def test_the_simulation_is_off_by_less_than_15_percent_of_what_agents_do() -> None:
+    off = routing_report.simulation_off(REPORT)
+    assert "4 agents, 10 models, no cache, lanes" in off
+    assert {name: share for name, share in off.items() if share >= 0.15} == {}
+
+
 def test_the_page_shows_the_figures_as_they_are() -> None:
     page = routing.PAGE.read_text("utf-8")
     assert routing_report.with_measured(page, REPORT) == page

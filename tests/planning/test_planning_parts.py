@@ -19,6 +19,8 @@ from cdk_stable_diffusion.planning import (
 )
 from cdk_stable_diffusion.planning.autoscaler import Autoscaler
 from cdk_stable_diffusion.planning.cache import DISK, GPU, RAM, S3, Cache, Tier
+from cdk_stable_diffusion.planning.hand import Hand, LanesHand
+from cdk_stable_diffusion.planning.replica import Held, Node, Replica
 from tests.planning.scene import SLOW, setup, workload
 
 
@@ -153,6 +155,26 @@ def test_a_thief_takes_what_it_has_the_model_of() -> None:
     outcome = simulate(given, lanes, drawn)
     assert outcome.stolen > 100
     assert outcome.loads_per_1000 < shared.loads_per_1000 / 4
+
+
+def test_what_waits_for_its_turn_is_given_back_once_somebody_may_be_idle() -> None:
+    models = [0, 0, 1, 2, 2]
+    hand = LanesHand(2.0, models, Lanes(count=4))
+    replica = Replica("pod", Node(since=0, starts_at=0), Cache((1, 0, 0), [1, 1, 1]))
+    replica.model, replica.until = 0, 100.0
+    replica.hand = [Held(task, S3, 0.0) for task in (2, 3, 4, 1)]
+    # It cannot say how long anything takes.
+    assert not hand.too_early(replica, 99.0)
+    replica.drawing.learn(1.0)
+    replica.loading.learn(10.0)
+    replica.left_over_at = 84.0
+    assert not hand.too_early(replica, 99.0)
+    assert hand.most(replica, 99.0) == 30
+    replica.left_over_at = 83.0
+    # In a second it loads for the first, behind the one whose model it has.
+    assert [held.task for held in hand.too_early(replica, 99.0)] == [3, 4]
+    assert hand.most(replica, 99.0) == 10
+    assert not Hand(2.0, models).too_early(replica, 99.0)
 
 
 def test_a_hot_model_with_several_lanes_has_several_homes() -> None:

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 
 from .cache import DISK, GPU
 from .replica import Held, Replica
+from .routing import SECONDS_TO_FIND
 from .setup import Lanes
 
 _VERY_SOON_SECONDS = 1.0
 _MOST = 2
 _MOST_FROM_LANES = 10
+_LOADS_AHEAD = 3
+_LEAST_SEEN_SECONDS = 4.0
+_LOADS_SEEN = 1.5
 _MOST_OTHER_MODELS = 3
 _LEAST_AHEAD_SECONDS = 0.25
 
@@ -36,7 +40,7 @@ class Hand:
     def seconds_until_another(self, replica: Replica, now: float) -> float:
         """Return in how long a replica that works may take another; infinite if it may not."""
         held = len(replica.hand)
-        if self._soon <= 0 or held >= self.most(replica):
+        if self._soon <= 0 or held >= self.most(replica, now):
             return math.inf
         would_begin = max(0.0, replica.until - now)
         if not held:
@@ -47,13 +51,17 @@ class Hand:
         """Return in how long it may take one of the model that it works with."""
         return math.inf
 
-    def most(self, replica: Replica) -> int:
+    def most(self, replica: Replica, now: float) -> int:
         """Return how many tasks a replica may hold."""
         return _MOST
 
-    def room(self, replica: Replica) -> int:
+    def room(self, replica: Replica, now: float) -> int:
         """Return how many a replica may take at once."""
         return 1
+
+    def too_early(self, replica: Replica, now: float) -> Sequence[Held]:
+        """Return what another replica would begin sooner: little is held, so nothing."""
+        return ()
 
     def first(self, replica: Replica, now: float) -> int:
         """Return which task of its hand a replica takes: the one that came first."""
@@ -73,31 +81,32 @@ class LanesHand(Hand):
         """
         super().__init__(lookahead_seconds, models)
         self._oldest_every = settings.oldest_every_seconds
-        self._ahead = min(
-            lookahead_seconds, max(settings.steal_after_seconds, _LEAST_AHEAD_SECONDS)
-        )
+        self._steal_after = settings.steal_after_seconds
+        self._ahead = min(lookahead_seconds, max(self._steal_after, _LEAST_AHEAD_SECONDS))
 
     def seconds_until_another(self, replica: Replica, now: float) -> float:
         """Return in how long another would begin sooner than anybody else could."""
         load, each = replica.loading.seconds, replica.drawing.seconds
         if max(load, each) == math.inf:
             return super().seconds_until_another(replica, now)
-        if self._soon <= 0 or len(replica.hand) >= self.most(replica):
+        if self._soon <= 0 or len(replica.hand) >= self.most(replica, now):
             return math.inf
         would_begin = max(0.0, replica.until - now) + len(replica.hand) * each
         others = {
             self._models[held.task] for held in replica.hand if not self._is_near(replica, held)
         }
-        if replica.left_over:
+        if self._nobody_is_idle(replica, now):
             enough = len(others) >= _MOST_OTHER_MODELS
-            return math.inf if enough else would_begin - max(self._soon, load)
+            if enough:
+                return math.inf
+            return would_begin - max(self._soon, load) * _LOADS_AHEAD
         # An idle replica would come for what has to wait here, for its turn or for another model.
         return would_begin + load * len(others) - self._ahead
 
     def seconds_until_near(self, replica: Replica, now: float) -> float:
         """Return in how long it would begin: what needs other models waits until after it."""
         load, each = replica.loading.seconds, replica.drawing.seconds
-        if self._soon <= 0 or len(replica.hand) >= self.most(replica):
+        if self._soon <= 0 or len(replica.hand) >= self.most(replica, now):
             return math.inf
         before = sum(self._is_near(replica, held) for held in replica.hand)
         if max(load, each) == math.inf:
@@ -108,16 +117,44 @@ class LanesHand(Hand):
         model = self._models[held.task]
         return model == replica.model or replica.cache.nearest(model) == GPU
 
-    def most(self, replica: Replica) -> int:
-        """Return how many would begin while a model loads."""
+    def most(self, replica: Replica, now: float) -> int:
+        """Return how many would begin while a model loads, or several where nobody is idle."""
         load, each = replica.loading.seconds, replica.drawing.seconds
         if max(load, each) == math.inf:
             return _MOST_OTHER_MODELS + 1
-        return max(_MOST, min(_MOST_FROM_LANES, int(load / max(each, 1e-3))))
+        loads = _LOADS_AHEAD if self._nobody_is_idle(replica, now) else 1
+        return max(_MOST, min(loads * _MOST_FROM_LANES, int(loads * load / max(each, 1e-3))))
 
-    def room(self, replica: Replica) -> int:
+    def room(self, replica: Replica, now: float) -> int:
         """Return all that there is room for where nobody else takes it."""
-        return max(1, self.most(replica) - len(replica.hand)) if replica.left_over else 1
+        if not self._nobody_is_idle(replica, now):
+            return 1
+        return max(1, self.most(replica, now) - len(replica.hand))
+
+    def too_early(self, replica: Replica, now: float) -> Sequence[Held]:
+        """Return what is held for long although somebody may be idle: the last of the hand."""
+        load, each = replica.loading.seconds, replica.drawing.seconds
+        if max(load, each) == math.inf or self._nobody_is_idle(replica, now):
+            return ()
+        free_in, longest = max(0.0, replica.until - now), self._steal_after + SECONDS_TO_FIND
+        kept: list[Held] = []
+        early: list[Held] = []
+        others = set[int]()
+        # Those of the present model go first.
+        for held in sorted(replica.hand, key=lambda held: not self._is_near(replica, held)):
+            near = self._is_near(replica, held)
+            would_begin = free_in + len(kept) * each + load * len(others)
+            if would_begin > longest + (load if near else 0.0):
+                early.append(held)
+                continue
+            kept.append(held)
+            if not near:
+                others.add(self._models[held.task])
+        return early
+
+    def _nobody_is_idle(self, replica: Replica, now: float) -> bool:
+        seconds = max(_LEAST_SEEN_SECONDS, _LOADS_SEEN * replica.loading.seconds)
+        return now - replica.left_over_at <= seconds
 
     def first(self, replica: Replica, now: float) -> int:
         """Return the one whose model is nearest, or the oldest if none was for too long."""

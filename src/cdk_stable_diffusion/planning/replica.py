@@ -84,7 +84,8 @@ class Replica:
         loading: How long its loads take.
         lanes: Its home lanes.
         oldest_at: When it last took the oldest task of its hand.
-        left_over: Whether what it took last had waited for longer than any replica is idle.
+        left_over_at: When it took something last that had waited for longer than any replica is
+            idle, if all that it has taken since had, too.
         idle_until: When it was last without a task.
         watches_since: Since when it knows how much waits in others' lanes.
     """
@@ -105,6 +106,6 @@ class Replica:
     loading: Usual = field(default_factory=Usual)
     lanes: list[int] = field(default_factory=list)
     oldest_at: float = 0.0
-    left_over: bool = False
+    left_over_at: float = -math.inf
     idle_until: float = -math.inf
     watches_since: float = 0.0

@@ -20,7 +20,7 @@ _ROUND_SECONDS = 0.5
 LONGEST_GAP_SECONDS = 3.0
 """How long, beyond the age for stealing, it may not look and still know what waits."""
 
-_LEFT_OVER_SECONDS = 2.0
+SECONDS_TO_FIND = 2.0
 """How long, beyond that age, a task waits only if no replica is idle."""
 
 
@@ -53,6 +53,9 @@ class Router(Protocol):
             most: Most tasks.
             only_near: Whether it wants none but of the model that it works with.
         """
+
+    def has_more(self, replica: Replica) -> bool:
+        """Tell whether something waits that a replica is to take before others do."""
 
     def next_chance(self, idle: int, now: float) -> float:
         """Return when one of some idle replicas may find something among what waits now."""
@@ -90,6 +93,10 @@ class SharedQueueRouter:
     ) -> Sequence[int]:
         """Take the first."""
         return (self._waiting.popleft(),) if self._waiting else ()
+
+    def has_more(self, replica: Replica) -> bool:
+        """It is to take nothing before others do."""
+        return False
 
     def next_chance(self, idle: int, now: float) -> float:
         """Nothing waits where a replica found nothing."""
@@ -209,7 +216,8 @@ class LaneRouter:
         lane.drained_at = now
         self._waiting -= len(tasks)
         waited = now - self._arrivals[tasks[0]]
-        replica.left_over = waited >= self._settings.steal_after_seconds + _LEFT_OVER_SECONDS
+        nobody_idle = waited >= self._settings.steal_after_seconds + SECONDS_TO_FIND
+        replica.left_over_at = now if nobody_idle else -math.inf
         return tasks
 
     def _home_lane(self, replica: Replica, now: float, *, only: Sequence[int] = ()) -> _Lane | None:
@@ -257,6 +265,12 @@ class LaneRouter:
             for number in self._lanes_of.get(model, ()):
                 if number in by_number:
                     yield by_number[number]
+
+    def has_more(self, replica: Replica) -> bool:
+        """Tell whether something waits in its home lanes, or there is nobody else to take it."""
+        return len(self._replicas) == 1 or any(
+            self._lanes[number].waiting for number in replica.lanes
+        )
 
     def next_chance(self, idle: int, now: float) -> float:
         """Return when the next lane may be stolen from, once somebody has seen that it waits."""

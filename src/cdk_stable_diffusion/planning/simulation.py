@@ -259,6 +259,13 @@ class _Simulation:
 
     def _take_ahead(self, replica: Replica) -> None:
         """Let a replica whose GPU will soon be free take its next tasks, or look for them later."""
+        early = self._hand.too_early(replica, self._now)
+        if early and not self._router.has_more(replica):
+            for held in early:
+                replica.hand.remove(held)
+                self._router.give_back(held.task, self._now)
+            if self._idle:
+                self._wake_later()
         while not replica.ends and replica.task != NOTHING:
             another = self._hand.seconds_until_another(replica, self._now)
             near = self._hand.seconds_until_near(replica, self._now)
@@ -267,7 +274,7 @@ class _Simulation:
                 self._look_later(replica, self._now + seconds)
                 break
             only_near = another > _ROUNDING
-            room = self._hand.room(replica)
+            room = self._hand.room(replica, self._now)
             tasks = self._router.take_ahead(replica, self._now, room, only_near=only_near)
             if not tasks:
                 if only_near:

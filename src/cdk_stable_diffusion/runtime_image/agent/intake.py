@@ -12,7 +12,7 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,9 @@ from .work import Work
 _LOG = logging.getLogger(__name__)
 _TWIN_SECONDS = 120
 _TICK_SECONDS = 0.25
+_CHECK_SECONDS = 2.0
+"""How often to ask whether more waits, before something is given back to who is idle."""
+
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -72,6 +75,9 @@ class Source(Protocol):
     @property
     def has_arrived(self) -> bool:
         """Whether a message is here that nobody has asked for yet."""
+
+    def has_more(self) -> bool:
+        """Tell whether more waits that is for this agent before others."""
 
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message, after waiting for one or at a look, which may bring some at once.
@@ -146,7 +152,7 @@ class Intake:
         self._gpu_waits = False
         self._was_too_early = False
         self._stopped = False
-        self._next_look = 0.0
+        self._next_look = self._next_check = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
@@ -260,6 +266,7 @@ class Intake:
         """
         while not self._stopped:
             self._give_back_what_cannot_begin()
+            self._give_back_what_others_would_begin()
             with self._changed:
                 # Its pictures are fetched when there is room for them.
                 if self._receiver.has_arrived and not self._has_most_bytes():
@@ -323,6 +330,29 @@ class Intake:
             self._was_too_early = True
         _LOG.info("gave back what cannot begin soon", extra={"messages": len(messages)})
         self._returns.give_back(messages)
+
+    def _give_back_what_others_would_begin(self) -> None:
+        """Give back of the last that there is what an idle replica would begin sooner."""
+        if time.monotonic() < self._next_check:
+            return
+        with self._changed:
+            if not self._too_early():
+                return
+        self._next_check = time.monotonic() + _CHECK_SECONDS
+        if self._receiver.has_more():
+            # Who is idle takes that first.
+            return
+        with self._changed:
+            early = self._too_early()
+            self._hand = [each for each in self._hand if not _is_in(each.work, early)]
+        if early:
+            _LOG.info("gave back what waits for its turn", extra={"messages": len(early)})
+            self._returns.give_back([work.message for work in early])
+
+    def _too_early(self) -> Sequence[Work]:
+        if not self._hand or self._gpu_waits or self._stopped:
+            return ()
+        return self._rules.too_early(self._works(), chosen=bool(self._chosen))
 
     def _choose(self) -> list[_InHand]:
         """Take from the hand what is drawn in the next pass."""
@@ -425,5 +455,5 @@ class Intake:
         return True
 
 
-def _is_in(work: Work, works: list[Work]) -> bool:
+def _is_in(work: Work, works: Sequence[Work]) -> bool:
     return any(each is work for each in works)

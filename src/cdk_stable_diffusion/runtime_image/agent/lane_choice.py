@@ -102,19 +102,15 @@ class LaneChoice:
         self._count_at = now
         self._count_pause = _FIRST_PAUSE_SECONDS
         self._check_at = now
-        self.left_over = False
-        """Whether what was taken last had waited for so long that no replica can be idle."""
+        self.left_over_at = -math.inf
+        """When a task was taken last that had waited for so long that no replica could be idle, if
+        all that were taken since had, too."""
         self.learn_members((name,))
 
     @property
     def homes(self) -> tuple[int, ...]:
         """The lanes whose home this replica is."""
         return self._homes
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether there is no other replica."""
-        return len(self._members) == 1
 
     def learn_members(self, members: Collection[str]) -> None:
         """Hear who lives."""
@@ -141,7 +137,8 @@ class LaneChoice:
         state.served_at = now
         if waited:
             self._found_at = now
-            self.left_over = max(waited) >= self._steal_after + SECONDS_TO_FIND
+            nobody_idle = max(waited) >= self._steal_after + SECONDS_TO_FIND
+            self.left_over_at = now if nobody_idle else -math.inf
             state.pause, state.look_at = _FIRST_PAUSE_SECONDS, now
             # Not by somebody else; and what it leaves is as old.
             state.waiting = max(0, state.waiting - len(waited))

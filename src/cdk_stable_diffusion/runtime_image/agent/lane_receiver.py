@@ -95,6 +95,13 @@ class LaneReceiver:
         """Whether a message is here that nobody has asked for yet."""
         return bool(self._arrived)
 
+    def has_more(self) -> bool:
+        """Tell whether more waits in this replica's own lanes, or cannot be known not to."""
+        with self._changed:
+            self._choice.learn_members(self._members.members())
+            homes = self._choice.homes
+        return any(self._stopped or self._count(lane) != 0 for lane in homes)
+
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
 
@@ -268,7 +275,7 @@ class LaneReceiver:
             messages = self._queue.receive_some(
                 self._poll.client(), lane=lane, most=most, wait_seconds=wait_seconds, stolen=stolen
             )
-            self._take_in(lane, messages)
+            self._take_in(lane, messages, polled=wait_seconds > 0)
             return True
         except Exception as error:
             with self._changed:
@@ -281,7 +288,7 @@ class LaneReceiver:
                 self._on_their_way -= 1
                 self._changed.notify_all()
 
-    def _take_in(self, lane: int, messages: list[Received]) -> None:
+    def _take_in(self, lane: int, messages: list[Received], *, polled: bool) -> None:
         for message in messages:
             self._leases.hold(message)
         with self._changed:
@@ -290,19 +297,22 @@ class LaneReceiver:
             for message in messages:
                 if message.model is not None:
                     self._choice.learn_model(message.model, lane)
-            if not self._stopped:
+            # A poll may end after its lane has found another home, which waits there, too.
+            if not self._stopped and (lane in self._choice.homes or not polled):
                 self._arrived.extend(messages)
                 return
         # They came to a poll that nobody waits for any more.
         self._give_back(messages)
 
-    def _count(self, lane: int) -> None:
+    def _count(self, lane: int) -> int | None:
+        """Count and return what waits in a lane; None if that fails."""
         try:
             waiting, in_hand = self._queue.count(lane)
         except Exception as error:
             with self._changed:
                 self._choice.failed(lane, time.monotonic())
             _LOG.warning("could not count what waits: %s", error, extra={"lane": lane})
-            return
+            return None
         with self._changed:
             self._choice.counted(lane, waiting, time.monotonic(), in_hand=in_hand)
+        return waiting

@@ -72,6 +72,10 @@ class Receiver:
         """Whether a message is here that nobody has asked for yet: never."""
         return False
 
+    def has_more(self) -> bool:
+        """Tell whether more waits that is for this agent before others: of one queue, nothing."""
+        return False
+
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
 

@@ -135,6 +135,7 @@ class Agent:
         if environment.lane_queue_urls:
             name = environment.replica_name or socket.gethostname()
             steal_after = environment.steal_after_milliseconds / 1000
+            members = members_for(environment, name, is_ready=lambda: self.worker.ready)
             choice = LaneChoice(
                 name,
                 len(environment.lane_queue_urls),
@@ -148,7 +149,7 @@ class Agent:
                 self.shutdown,
                 give_back,
                 choice=choice,
-                members=members_for(environment, name, is_ready=lambda: self.worker.ready),
+                members=members,
                 near=near,
                 loading=loading,
                 progress=progress,
@@ -159,8 +160,9 @@ class Agent:
                 sharing=sharing,
                 loading=loading,
                 near=near,
-                left_over=lambda: choice.left_over,
-                alone=lambda: choice.is_alone,
+                left_over_at=lambda: choice.left_over_at,
+                # Who is busy may not have told the choice yet.
+                alone=lambda: len(members.members()) == 1,
                 steal_after=steal_after,
             )
         else:
