@@ -21,6 +21,7 @@ from cdk_stable_diffusion.runtime_image.engine.failure import Cancelled, EngineF
 from cdk_stable_diffusion.runtime_image.engine.input_pictures import decode_mask, decode_picture
 from cdk_stable_diffusion.runtime_image.engine.server import Server
 from cdk_stable_diffusion.runtime_image.frames import FrameReader, FrameWriter
+from tests.engine.orders import ORDER
 from tests.engine.suited import STEPPERS, suit
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,15 +52,10 @@ def _right_half(size: tuple[int, int] = (64, 64)) -> Image.Image:
     return mask
 
 
-FROM_IMAGE = Order(
+FROM_IMAGE = replace(
+    ORDER,
     prompt=RED_ON_WHITE,
-    negative_prompt="",
-    seeds=(1,),
-    width=None,
-    height=None,
     steps=8,
-    guidance_scale=3.0,
-    scheduler=None,
     task_type="image-to-image",
     image=_file(_scene()),
 )

@@ -96,8 +96,7 @@ class LanesHand(Hand):
             self._models[held.task] for held in replica.hand if not self._is_near(replica, held)
         }
         if self._nobody_is_idle(replica, now):
-            enough = len(others) >= _MOST_OTHER_MODELS
-            if enough:
+            if len(others) >= _MOST_OTHER_MODELS:
                 return math.inf
             return would_begin - max(self._soon, load) * _LOADS_AHEAD
         # An idle replica would come for what has to wait here, for its turn or for another model.

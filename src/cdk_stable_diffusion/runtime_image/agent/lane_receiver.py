@@ -275,7 +275,7 @@ class LaneReceiver:
             messages = self._queue.receive_some(
                 self._poll.client(), lane=lane, most=most, wait_seconds=wait_seconds, stolen=stolen
             )
-            self._take_in(lane, messages, polled=wait_seconds > 0)
+            self._take_in(lane, messages)
             return True
         except Exception as error:
             with self._changed:
@@ -288,7 +288,7 @@ class LaneReceiver:
                 self._on_their_way -= 1
                 self._changed.notify_all()
 
-    def _take_in(self, lane: int, messages: list[Received], *, polled: bool) -> None:
+    def _take_in(self, lane: int, messages: list[Received]) -> None:
         for message in messages:
             self._leases.hold(message)
         with self._changed:
@@ -298,6 +298,7 @@ class LaneReceiver:
                 if message.model is not None:
                     self._choice.learn_model(message.model, lane)
             # A poll may end after its lane has found another home, which waits there, too.
+            polled = any(message.polled for message in messages)
             if not self._stopped and (lane in self._choice.homes or not polled):
                 self._arrived.extend(messages)
                 return
