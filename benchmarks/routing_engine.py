@@ -58,15 +58,15 @@ class Held:
         """Bring a model to the GPU, and return where it was."""
         if (reading := self._reading.get(digest)) is not None:
             reading.wait()
-        tier = self._tier(digest)
-        time.sleep(self._seconds[tier])
         with self._lock:
+            tier = self._tier(digest)
             if digest in self._memory:
                 self._memory.remove(digest)
             if self._on_gpu not in (None, digest):
                 self._keep(self._on_gpu)
             self._on_gpu = digest
             self._tell()
+        time.sleep(self._seconds[tier])
         return tier
 
     def warm(self, digest: str) -> None:

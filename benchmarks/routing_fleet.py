@@ -191,9 +191,10 @@ class Fleet:
         self.scene = Scene(self.aws, self.directory)
         self.run = Run(self.scene)
         self.queues = [self.scene.queue]
+        prefix = self.scene.queue.rpartition("/")[2]
         for lane in range(1, self.lanes):
-            name = f"{self.scene.queue.rpartition('/')[2]}-{lane}"
-            self.queues.append(self.scene.sqs.create_queue(QueueName=name)["QueueUrl"])
+            self.queues.append(self._create_queue(f"{prefix}-{lane}"))
+        self._overflow_queue = self._create_queue(f"{prefix}-overflow")
         for number, name in enumerate(self.models):
             # Each has other weights, or one would stand for all.
             self.scene.publish_model(name, {**_FILES, "number": str(number).encode()})
@@ -213,6 +214,7 @@ class Fleet:
             directory.mkdir()
             lanes: dict[str, Any] = {
                 "lane_queue_urls": tuple(self.queues),
+                "overflow_queue_url": self._overflow_queue,
                 "members_directory": str(self._members),
                 "replica_name": self.name(number),
             }
@@ -235,6 +237,10 @@ class Fleet:
             )
         for number in range(first, first + count):
             wait_until(ready(self.scene, number), "an agent is ready")
+
+    def _create_queue(self, name: str) -> str:
+        url: str = self.scene.sqs.create_queue(QueueName=name)["QueueUrl"]
+        return url
 
     def wait_until_known(self) -> None:
         """Wait until all agents know of each other, as those do that have run for a while.

@@ -23,8 +23,11 @@ class LanesScene(Scene):
                 for lane in range(1, lanes)
             ),
         )
+        self.overflow = self.sqs.create_queue(QueueName=f"{name}-overflow")["QueueUrl"]
         self.environment = self.with_settings(
-            lane_queue_urls=self.lanes, members_directory=str(directory / "replicas")
+            lane_queue_urls=self.lanes,
+            overflow_queue_url=self.overflow,
+            members_directory=str(directory / "replicas"),
         )
 
     def publish_model(self, name: str = MODEL, files: dict[str, bytes] | None = None) -> None:
@@ -43,8 +46,8 @@ class LanesScene(Scene):
         )
 
     def waiting(self) -> list[tuple[int, int]]:
-        """Return what is visible and what is in somebody's hand, of each lane."""
-        return [self.left(queue) for queue in self.lanes]
+        """Return what is visible and what is in somebody's hand, of each queue."""
+        return [self.left(queue) for queue in (*self.lanes, self.overflow)]
 
     def models_of(self, lane: int, count: int = 1) -> list[str]:
         """Return names of models of a lane, in the order of their numbers."""

@@ -19,6 +19,7 @@ LANES = 8
 MEMBERS = ("red", "green", "blue")
 OWN = home_lanes("red", MEMBERS, LANES)
 OTHERS = tuple(lane for lane in range(LANES) if lane not in OWN)
+OVERFLOW = LANES
 
 
 def choice(*, steal_after: float = 0.5, members: tuple[str, ...] = MEMBERS) -> LaneChoice:
@@ -56,7 +57,7 @@ def test_a_replica_asks_its_home_lanes_and_no_other() -> None:
     while (lane := asking.home_to_ask((), 0.0, ())) is not None:
         asked.append(lane)
         asking.received(lane, (), 0.0)
-    assert sorted(asked) == list(OWN)
+    assert sorted(asked) == [*OWN, OVERFLOW]
 
 
 def test_who_is_alone_has_all_lanes() -> None:
@@ -78,6 +79,7 @@ def test_the_lane_of_the_nearest_model_comes_first() -> None:
     asking = choice()
     for lane in OWN:
         asking.received(lane, (1.0,), 0.0)
+    asking.received(OVERFLOW, (1.0,), 0.5)
     first, second = OWN[-1], OWN[0]
     near = (model_of(OTHERS[0]), model_of(first), model_of(second))
     assert asking.home_to_ask(near, 1.0, ()) == first
@@ -86,18 +88,18 @@ def test_the_lane_of_the_nearest_model_comes_first() -> None:
 
 def test_without_a_model_the_lane_comes_first_whose_turn_is_longest_ago() -> None:
     asking = choice()
-    for time, lane in enumerate(reversed(OWN)):
+    for time, lane in enumerate((*reversed(OWN), OVERFLOW)):
         asking.received(lane, (1.0,), float(time))
     assert asking.home_to_ask((), 5.0, ()) == OWN[-1]
 
 
 def test_a_lane_without_a_turn_for_long_goes_before_that_of_the_model() -> None:
     asking = choice()
-    for lane in OWN:
+    for lane in (*OWN, OVERFLOW):
         asking.received(lane, (1.0,), 0.0)
     busy, rare = OWN[0], OWN[1]
     for time in range(1, int(SERVE_EVERY_SECONDS)):
-        for lane in OWN:
+        for lane in (*OWN, OVERFLOW):
             if lane != rare:
                 asking.received(lane, (1.0,), float(time))
         assert asking.home_to_ask((model_of(busy),), float(time), ()) == busy
@@ -107,7 +109,7 @@ def test_a_lane_without_a_turn_for_long_goes_before_that_of_the_model() -> None:
 def test_an_empty_lane_is_left_alone_for_longer_and_longer_until_it_has_something() -> None:
     asking = choice()
     now, pauses = 0.0, []
-    for lane in OWN[1:]:
+    for lane in (*OWN[1:], OVERFLOW):
         asking.received(lane, (), math.inf)
     for _ in range(7):
         asking.received(OWN[0], (), now)
@@ -123,11 +125,34 @@ def test_an_empty_lane_is_left_alone_for_longer_and_longer_until_it_has_somethin
 
 def test_a_hot_model_has_the_lanes_where_it_was_seen() -> None:
     asking = choice()
-    for lane in OWN:
+    for lane in (*OWN, OVERFLOW):
         asking.received(lane, (1.0,), 0.0)
     hot = model_of(OTHERS[0])
     asking.learn_model(hot, OWN[-1])
     assert asking.home_to_ask((hot,), 1.0, ()) == OWN[-1]
+
+
+def test_what_others_passed_on_has_its_turn_among_the_home_lanes() -> None:
+    asking = choice()
+    for lane in OWN:
+        asking.received(lane, (1.0,), 0.0)
+    asking.received(OVERFLOW, (1.0,), 1.0)
+    near = model_of(OWN[0])
+    assert asking.home_to_ask((near,), 2.0, ()) == OWN[0]
+    for time in range(1, int(SERVE_EVERY_SECONDS)):
+        for lane in OWN:
+            asking.received(lane, (1.0,), 1.0 + time)
+    assert asking.home_to_ask((near,), 1.0 + SERVE_EVERY_SECONDS, ()) == OVERFLOW
+
+
+def test_no_model_belongs_to_what_was_passed_on() -> None:
+    asking = choice()
+    for lane in (*OWN, OVERFLOW):
+        asking.received(lane, (1.0,), float(lane))
+    model = model_of(OWN[1])
+    asking.learn_model(model, OVERFLOW)
+    assert asking.home_to_ask((model,), 10.0, ()) == OWN[1]
+    assert asking.home_to_ask((model,), 10.0, OWN) == OVERFLOW
 
 
 # Stealing
@@ -304,7 +329,7 @@ def test_each_of_the_others_is_counted_in_turn_and_none_of_its_own() -> None:
         counted.append(lane)
         thief.counted(lane, 0, now)
     assert sorted(counted) == sorted(2 * OTHERS)
-    assert now <= 2.0
+    assert now <= 3.0
 
 
 def test_what_was_just_seen_is_counted_again_when_it_is_old_enough() -> None:
@@ -354,6 +379,6 @@ def test_an_idle_replica_asks_less_than_60_times_a_minute(members: int, lanes: i
         assert step[0] is not None
         idle.counted(step[0], 0, step[1])
         requests += 1
-    polls = 60 / idle.poll_seconds(begin) * len(idle.homes)
+    polls = 60 / idle.poll_seconds(begin) * len(idle.own)
     # Each home lane is waited at, whatever it costs; one replica has 16 only where it is alone.
     assert requests + polls < 60 or len(idle.homes) > 18

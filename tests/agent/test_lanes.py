@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +16,13 @@ import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
 from cdk_stable_diffusion.runtime_image.agent import intake, lane_choice, lane_receiver
+from cdk_stable_diffusion.runtime_image.agent.hand import LanesHand
 from cdk_stable_diffusion.runtime_image.agent.lane_choice import LaneChoice
+from cdk_stable_diffusion.runtime_image.agent.leases import Leases
 from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
 from cdk_stable_diffusion.runtime_image.agent.service import Agent
-from cdk_stable_diffusion.runtime_image.agent.task_queue import TaskQueue
+from cdk_stable_diffusion.runtime_image.agent.shutdown import Shutdown
+from cdk_stable_diffusion.runtime_image.agent.task_queue import Received, TaskQueue
 from tests.agent.fake_engine import FakeEngine, KeepsOne
 from tests.agent.lanes_scene import LanesScene
 from tests.agent.processes import Run, log, ready
@@ -85,7 +88,7 @@ class Agents:
 
 
 def _is_at(receiver: Any, lanes: tuple[int, ...]) -> bool:
-    return bool(receiver._choice.homes == lanes and receiver._polled <= set(lanes))
+    return bool(receiver._choice.homes == lanes and receiver._polled <= {*lanes, LANES})
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def test_one_agent_serves_every_lane(scene: LanesScene, agents: Agents) -> None:
     assert {result.status for result in results} == {"succeeded"}
     assert sorted(engine.loads) == sorted(models)
     # Each message is deleted from its own queue.
-    wait_until(lambda: scene.waiting() == [(0, 0)] * LANES, "every lane is empty")
+    wait_until(lambda: scene.waiting() == [(0, 0)] * (LANES + 1), "every lane is empty")
 
 
 def test_a_task_is_served_by_its_home(scene: LanesScene, agents: Agents) -> None:
@@ -141,7 +144,7 @@ def test_what_comes_to_a_poll_from_before_is_left_to_the_new_home(
     monkeypatch.setattr(LaneChoice, "poll_seconds", lambda *_: 20)
     engine = agents(steal_after_milliseconds=60_000)
     receiver = agents.receiver(0)
-    wait_until(lambda: len(receiver._polled) == LANES, "it waits at all lanes")
+    wait_until(lambda: len(receiver._polled) == LANES + 1, "it waits at all lanes")
     other = FileMembers(
         Path(scene.environment.members_directory), "replica-1", is_ready=lambda: True
     )
@@ -220,7 +223,7 @@ def test_stopping_waits_for_no_lane_and_gives_everything_back(
     models = [scene.models_of(lane)[0] for lane in range(LANES)]
     for model in models:
         scene.send(model=model)
-    assert scene.waiting() == [(1, 0)] * LANES
+    assert scene.waiting() == [*[(1, 0)] * LANES, (0, 0)]
 
 
 def test_what_comes_to_several_polls_at_once_is_all_done(scene: LanesScene, agents: Agents) -> None:
@@ -287,52 +290,6 @@ def test_what_comes_to_the_polls_of_who_is_busy_is_done_by_who_is_idle(
     scene.wait_for_results(1)
 
 
-def test_what_waits_for_its_turn_is_done_by_who_is_idle(
-    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(intake, "_CHECK_SECONDS", 0.1)
-    go_on = threading.Event()
-    first, *others = _models_at_home(scene, 0, 2)[:3]
-    for model in (first, *others):
-        scene.publish_model(model)
-    home = agents(FakeEngine(lambda _: _wait_for(go_on)))
-    worker, hand = agents.agents[0].worker, agents.agents[0]._intake
-    worker._loading._usual, worker._progress._usual = 100.0, 60.0
-    wait_until(lambda: len(agents.receiver(0)._polled) == LANES, "it waits at all lanes")
-    scene.send(model=first)
-    wait_until(lambda: bool(home.generations), "it is busy")
-    for model in others:
-        scene.send(model=model)
-    # There is nobody else who could begin them sooner.
-    wait_until(lambda: len(hand._hand) == len(others), "it holds the others")
-    thief = agents()
-    results = scene.wait_for_results(len(others))
-    assert sorted(thief.loads) == sorted(others)
-    assert {result.attempt for result in results} == {1}
-    go_on.set()
-    scene.wait_for_results(1)
-
-
-@pytest.mark.parametrize(
-    ("waiting", "expected"), [((0, 0), False), ((0, 3), True), ((0, None), True)]
-)
-def test_more_waits_unless_every_lane_of_its_own_is_known_to_be_empty(
-    waiting: tuple[int | None, ...], expected: bool
-) -> None:
-    choice = LaneChoice("replica-0", 2, steal_after=0.5, now=0.0)
-    nothing: Any = None
-    receiver = lane_receiver.LaneReceiver(
-        cast(TaskQueue, Counts(waiting)),
-        *(nothing, nothing, nothing, nothing),
-        choice=choice,
-        members=cast(FileMembers, Alone()),
-        near=nothing,
-        loading=nothing,
-        progress=nothing,
-    )
-    assert receiver.has_more() is expected
-
-
 class Alone:
     """A view of one replica."""
 
@@ -352,6 +309,188 @@ class Counts:
         if (waiting := self._waiting[lane]) is None:
             raise ConnectionError("no answer")
         return waiting, 0
+
+
+def _busy_home_and_idle_other(
+    scene: LanesScene, agents: Agents, go_on: threading.Event, models: Sequence[str]
+) -> FakeEngine:
+    """Make an agent busy with the first of its models for long, beside an idle one.
+
+    Returns:
+        The idle one's engine.
+    """
+    for model in models:
+        scene.publish_model(model)
+    # Nothing is old enough to be stolen.
+    home = agents(FakeEngine(lambda _: _wait_for(go_on)), steal_after_milliseconds=60_000)
+    other = agents(steal_after_milliseconds=60_000)
+    agents.settled()
+    # As if it knew that this will last.
+    worker, hand = agents.agents[0].worker, agents.agents[0]._intake._rules
+    worker._loading._usual, worker._progress._usual = 1.0, 60.0
+    assert isinstance(hand, LanesHand)
+    hand._steal_after = 0.5
+    scene.send(model=models[0])
+    wait_until(lambda: bool(home.generations), "the home is busy")
+    return other
+
+
+def test_what_comes_to_a_busy_home_is_passed_on_to_who_is_idle(
+    scene: LanesScene, agents: Agents
+) -> None:
+    go_on = threading.Event()
+    models = _models_at_home(scene, 0, 2)
+    other = _busy_home_and_idle_other(scene, agents, go_on, models)
+    for number, model in enumerate(models[1:]):
+        scene.send(model=model, prompt=f"{number}")
+    results = scene.wait_for_results(len(models) - 1)
+    assert sorted(other.loads) == sorted(models[1:])
+    assert {(result.status, result.attempt) for result in results} == {("succeeded", 1)}
+    # It lasts a poll, and not until somebody has found it.
+    assert max(result.timings.waiting_seconds for result in results) < 2.0
+    # The home waits for its own alone, so that it does not take what it has passed on.
+    assert LANES not in agents.receiver(0)._polled
+    go_on.set()
+    scene.wait_for_results(1)
+    wait_until(lambda: scene.waiting() == [(0, 0)] * (LANES + 1), "every queue is empty")
+
+
+@pytest.mark.parametrize("failing", ["SendMessage", "DeleteMessage"])
+def test_what_cannot_be_passed_on_is_done_once(
+    scene: LanesScene, agents: Agents, failing: str
+) -> None:
+    go_on = threading.Event()
+    first, second = _models_at_home(scene, 0, 2)[:2]
+    other = _busy_home_and_idle_other(scene, agents, go_on, (first, second))
+    failed = threading.Event()
+
+    def fail(**_: Any) -> None:
+        failed.set()
+        raise ConnectionError("no answer")
+
+    sqs = agents.agents[0]._queue._sqs
+    sqs.meta.events.register(f"before-call.sqs.{failing}", fail)
+    scene.send(model=second, prompt="second")
+    wait_until(failed.is_set, "it has failed")
+    sqs.meta.events.unregister(f"before-call.sqs.{failing}", fail)
+    if failing == "DeleteMessage":
+        # Both the copy and the message are there.
+        assert scene.wait_for_results(1)[0].model == second
+        assert [generation.prompt for generation in other.generations] == ["second"]
+    go_on.set()
+    results = scene.wait_for_results(2 if failing == "SendMessage" else 1)
+    assert {result.status for result in results} == {"succeeded"}
+    prompts = [each.prompt for engine in agents.engines for each in engine.generations]
+    assert prompts.count("second") == 1
+
+
+class Overflow(Counts):
+    """Queues that keep what is done with them."""
+
+    def __init__(self, waiting: tuple[int | None, ...]) -> None:
+        super().__init__(waiting)
+        self.done: list[tuple[str, str]] = []
+
+    def copy_to_lane(self, message: Received, lane: int) -> None:
+        """Take note."""
+        self.done.append((f"to {lane}", message.message_id))
+
+    def delete(self, message: Received) -> None:
+        """Take note."""
+        self.done.append(("deleted", message.message_id))
+
+
+@pytest.mark.parametrize(
+    ("lane", "receive_count", "overflow", "expected"),
+    [
+        (0, 1, 0, ["to 2", "deleted"]),
+        # It was tried, and what was copied would have all tries again.
+        (0, 2, 0, []),
+        # Nobody is idle, or nobody knows.
+        (0, 1, 1, []),
+        (0, 1, None, []),
+        # It came to a poll from before there was work.
+        (2, 1, 0, ["given back"]),
+    ],
+)
+def test_it_passes_on_what_was_never_tried_to_who_is_idle(
+    lane: int, receive_count: int, overflow: int | None, expected: list[str]
+) -> None:
+    queue = Overflow((0, 0, overflow))
+    leases = Leases(cast(TaskQueue, queue), lease_seconds=30)
+    nothing: Any = None
+    receiver = lane_receiver.LaneReceiver(
+        cast(TaskQueue, queue),
+        nothing,
+        leases,
+        Shutdown(),
+        lambda messages: queue.done.extend(("given back", each.message_id) for each in messages),
+        choice=LaneChoice("replica-0", 2, steal_after=0.5, now=0.0),
+        members=cast(FileMembers, Alone()),
+        near=nothing,
+        loading=nothing,
+        progress=nothing,
+    )
+    message = Received(
+        message_id="1",
+        receipt="1",
+        body="",
+        receive_count=receive_count,
+        attributes={},
+        lane=lane,
+        polled=True,
+    )
+    leases.hold(message)
+    assert receiver.pass_on(message) is bool(expected)
+    assert queue.done == [(each, "1") for each in expected]
+    assert bool(leases.held()) is (expected != ["to 2", "deleted"])
+
+
+def test_what_waits_for_its_turn_is_done_by_who_is_idle(
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_CHECK_SECONDS", 0.1)
+    go_on = threading.Event()
+    first, *others = _models_at_home(scene, 0, 2)[:3]
+    for model in (first, *others):
+        scene.publish_model(model)
+    home = agents(FakeEngine(lambda _: _wait_for(go_on)))
+    worker, hand = agents.agents[0].worker, agents.agents[0]._intake
+    worker._loading._usual, worker._progress._usual = 100.0, 60.0
+    wait_until(lambda: len(agents.receiver(0)._polled) == LANES + 1, "it waits at all lanes")
+    scene.send(model=first)
+    wait_until(lambda: bool(home.generations), "it is busy")
+    for model in others:
+        scene.send(model=model)
+    # There is nobody else who could begin them sooner.
+    wait_until(lambda: len(hand._hand) == len(others), "it holds the others")
+    thief = agents()
+    results = scene.wait_for_results(len(others))
+    assert sorted(thief.loads) == sorted(others)
+    assert {result.attempt for result in results} == {1}
+    go_on.set()
+    scene.wait_for_results(1)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [((0, 0, 0), False), ((0, 3, 0), True), ((0, 0, 1), True), ((0, None, 0), True)],
+)
+def test_more_waits_unless_every_lane_of_its_own_is_known_to_be_empty(
+    waiting: tuple[int | None, ...], expected: bool
+) -> None:
+    choice = LaneChoice("replica-0", 2, steal_after=0.5, now=0.0)
+    nothing: Any = None
+    receiver = lane_receiver.LaneReceiver(
+        cast(TaskQueue, Counts(waiting)),
+        *(nothing, nothing, nothing, nothing),
+        choice=choice,
+        members=cast(FileMembers, Alone()),
+        near=nothing,
+        loading=nothing,
+        progress=nothing,
+    )
+    assert receiver.has_more() is expected
 
 
 def test_a_replica_that_knows_of_no_other_has_a_name(
@@ -453,4 +592,4 @@ def test_nothing_is_lost_when_a_replica_dies_or_joins(scene: LanesScene, run: Ru
     _send_all(scene, models, 1, "done at once")
     scene.wait_for_results(LANES, seconds=10)
     assert time.monotonic() - began < 10
-    wait_until(lambda: scene.waiting() == [(0, 0)] * LANES, "every lane is empty")
+    wait_until(lambda: scene.waiting() == [(0, 0)] * (LANES + 1), "every lane is empty")

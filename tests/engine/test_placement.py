@@ -161,6 +161,20 @@ def test_a_model_that_must_make_room_waits_in_memory() -> None:
     assert world.reads == ["a", "b", "c", "d"]
 
 
+def test_what_makes_room_is_told_of_before_the_next_model_is_read() -> None:
+    world = World(memory=4_000, has_device=False)
+    for name in "ab":
+        world.bring(name, 3_000)
+    seen: list[Mapping[str, str]] = []
+
+    def read() -> FakeModel:
+        seen.append(world.told[-1])
+        return FakeModel(world.device, 3_000, 1.0)
+
+    world.placement.bring("c", read, size=3_000)
+    assert seen == [{"b": "memory"}]
+
+
 def test_without_a_device_one_model_is_held_beside_the_memory() -> None:
     world = World(memory=4_000, has_device=False)
     for name in "abc":

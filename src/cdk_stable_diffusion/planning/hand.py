@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .cache import DISK, GPU
-from .replica import Held, Replica
-from .routing import SECONDS_TO_FIND
+from ..contract.holding import (
+    LEAST_AHEAD_SECONDS,
+    LEAST_SEEN_SECONDS,
+    LOADS_AHEAD,
+    LOADS_SEEN,
+    MOST_FROM_LANES,
+    MOST_OTHER_MODELS,
+    SECONDS_TO_FIND,
+    VERY_SOON_SECONDS,
+)
+from .cache import DISK, GPU, RAM
+from .replica import NOTHING, Held, Replica
 from .setup import Lanes
 
-_VERY_SOON_SECONDS = 1.0
 _MOST = 2
-_MOST_FROM_LANES = 10
-_LOADS_AHEAD = 3
-_LEAST_SEEN_SECONDS = 4.0
-_LOADS_SEEN = 1.5
-_MOST_OTHER_MODELS = 3
-_LEAST_AHEAD_SECONDS = 0.25
 
 
 class Hand:
@@ -45,7 +47,7 @@ class Hand:
         would_begin = max(0.0, replica.until - now)
         if not held:
             return would_begin - self._soon
-        return would_begin + held * replica.drawing.seconds - min(self._soon, _VERY_SOON_SECONDS)
+        return would_begin + held * replica.drawing.seconds - min(self._soon, VERY_SOON_SECONDS)
 
     def seconds_until_near(self, replica: Replica, now: float) -> float:
         """Return in how long it may take one of the model that it works with."""
@@ -62,6 +64,10 @@ class Hand:
     def too_early(self, replica: Replica, now: float) -> Sequence[Held]:
         """Return what another replica would begin sooner: little is held, so nothing."""
         return ()
+
+    def passes_on(self, replica: Replica, model: int, now: float) -> bool:
+        """Return no: there is nobody to pass it on to."""
+        return False
 
     def first(self, replica: Replica, now: float) -> int:
         """Return which task of its hand a replica takes: the one that came first."""
@@ -82,7 +88,7 @@ class LanesHand(Hand):
         super().__init__(lookahead_seconds, models)
         self._oldest_every = settings.oldest_every_seconds
         self._steal_after = settings.steal_after_seconds
-        self._ahead = min(lookahead_seconds, max(self._steal_after, _LEAST_AHEAD_SECONDS))
+        self._ahead = min(lookahead_seconds, max(self._steal_after, LEAST_AHEAD_SECONDS))
 
     def seconds_until_another(self, replica: Replica, now: float) -> float:
         """Return in how long another would begin sooner than anybody else could."""
@@ -96,9 +102,9 @@ class LanesHand(Hand):
             self._models[held.task] for held in replica.hand if not self._is_near(replica, held)
         }
         if self._nobody_is_idle(replica, now):
-            if len(others) >= _MOST_OTHER_MODELS:
+            if len(others) >= MOST_OTHER_MODELS:
                 return math.inf
-            return would_begin - max(self._soon, load) * _LOADS_AHEAD
+            return would_begin - max(self._soon, load) * LOADS_AHEAD
         # An idle replica would come for what has to wait here, for its turn or for another model.
         return would_begin + load * len(others) - self._ahead
 
@@ -120,9 +126,9 @@ class LanesHand(Hand):
         """Return how many would begin while a model loads, or several where nobody is idle."""
         load, each = replica.loading.seconds, replica.drawing.seconds
         if max(load, each) == math.inf:
-            return _MOST_OTHER_MODELS + 1
-        loads = _LOADS_AHEAD if self._nobody_is_idle(replica, now) else 1
-        return max(_MOST, min(loads * _MOST_FROM_LANES, int(loads * load / max(each, 1e-3))))
+            return MOST_OTHER_MODELS + 1
+        loads = LOADS_AHEAD if self._nobody_is_idle(replica, now) else 1
+        return max(_MOST, min(loads * MOST_FROM_LANES, int(loads * load / max(each, 1e-3))))
 
     def room(self, replica: Replica, now: float) -> int:
         """Return all that there is room for where nobody else takes it."""
@@ -130,29 +136,49 @@ class LanesHand(Hand):
             return 1
         return max(1, self.most(replica, now) - len(replica.hand))
 
+    def passes_on(self, replica: Replica, model: int, now: float) -> bool:
+        """Tell whether it would wait for longer than it takes to pass it on."""
+        if replica.task == NOTHING:
+            return False
+        return self._begins_after(self._ahead, model, replica.hand, replica, now)
+
     def too_early(self, replica: Replica, now: float) -> Sequence[Held]:
         """Return what is held for long although somebody may be idle: the last of the hand."""
-        load, each = replica.loading.seconds, replica.drawing.seconds
-        if max(load, each) == math.inf or self._nobody_is_idle(replica, now):
-            return ()
-        free_in, longest = max(0.0, replica.until - now), self._steal_after + SECONDS_TO_FIND
+        seconds = self._steal_after + SECONDS_TO_FIND
         kept: list[Held] = []
         early: list[Held] = []
-        others = set[int]()
         # Those of the present model go first.
         for held in sorted(replica.hand, key=lambda held: not self._is_near(replica, held)):
-            near = self._is_near(replica, held)
-            would_begin = free_in + len(kept) * each + load * len(others)
-            if would_begin > longest + (load if near else 0.0):
-                early.append(held)
-                continue
-            kept.append(held)
-            if not near:
-                others.add(self._models[held.task])
+            is_early = self._begins_after(seconds, self._models[held.task], kept, replica, now)
+            (early if is_early else kept).append(held)
         return early
 
+    def _begins_after(
+        self, seconds: float, model: int, hand: Sequence[Held], replica: Replica, now: float
+    ) -> bool:
+        """Tell whether a task waits longer than so and, if its model is near, for a load elsewhere.
+
+        Args:
+            seconds: How long.
+            model: The task's model.
+            hand: What the replica holds before it.
+            replica: The replica.
+            now: The time.
+        """
+        load, each = replica.loading.seconds, replica.drawing.seconds
+        if max(load, each) == math.inf or self._nobody_is_idle(replica, now):
+            return False
+        tier = replica.cache.nearest(model)
+        if model == replica.model or tier == GPU:
+            hand = [held for held in hand if self._is_near(replica, held)]
+        if model == replica.model or tier in (GPU, RAM):
+            seconds += load
+        others = {self._models[held.task] for held in hand if not self._is_near(replica, held)}
+        would_begin = max(0.0, replica.until - now) + len(hand) * each + load * len(others)
+        return would_begin > seconds
+
     def _nobody_is_idle(self, replica: Replica, now: float) -> bool:
-        seconds = max(_LEAST_SEEN_SECONDS, _LOADS_SEEN * replica.loading.seconds)
+        seconds = max(LEAST_SEEN_SECONDS, LOADS_SEEN * replica.loading.seconds)
         return now - replica.left_over_at <= seconds
 
     def first(self, replica: Replica, now: float) -> int:

@@ -8,26 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..contract.holding import COUNT_SECONDS, ROUND_SECONDS, SECONDS_TO_FIND
 from ..contract.lanes import homes
 from .replica import NOTHING, Replica
 from .setup import Lanes
 
 _NEVER = math.inf
-_COUNT_SECONDS = 0.1
-_ROUND_SECONDS = 0.5
-"""How often an idle agent counts what waits in others' lanes, and in each of a few."""
-
-LONGEST_GAP_SECONDS = 3.0
-"""How long, beyond the age for stealing, it may not look and still know what waits."""
-
-SECONDS_TO_FIND = 2.0
-"""How long, beyond that age, a task waits only if no replica is idle."""
 
 
 class Router(Protocol):
     """Holds the tasks that wait. Tasks are numbers in the order in which they came."""
 
     stolen: int
+
+    def home_of(self, task: int) -> Replica | None:
+        """Return the replica that waits for a task before others do; None if there is none."""
 
     def add(self, task: int, now: float) -> Replica | None:
         """Take a new task in.
@@ -74,6 +69,10 @@ class SharedQueueRouter:
         """Begin empty."""
         self._waiting: deque[int] = deque()
         self.stolen = 0
+
+    def home_of(self, task: int) -> Replica | None:
+        """There is none."""
+        return None
 
     def add(self, task: int, now: float) -> Replica | None:
         """Put it last."""
@@ -160,6 +159,10 @@ class LaneRouter:
         self._replicas: dict[str, Replica] = {}
         self._homes: list[Replica] = []
         self.stolen = 0
+
+    def home_of(self, task: int) -> Replica | None:
+        """Return the home of its lane."""
+        return self._homes[self._lane_of[task]] if self._homes else None
 
     def add(self, task: int, now: float) -> Replica | None:
         """Put it last in its lane, for the lane's home."""
@@ -276,11 +279,11 @@ class LaneRouter:
         """Return when the next lane may be stolen from, once somebody has seen that it waits."""
         if not self._waiting:
             return _NEVER
-        round_ = max(_ROUND_SECONDS, _COUNT_SECONDS * len(self._lanes))
+        round_ = max(ROUND_SECONDS, COUNT_SECONDS * len(self._lanes))
         since = min([lane.since for lane in self._lanes if lane.waiting])
         seen = since + round_ / (idle + 1)
         # What is not worth a load is looked at again.
-        return max(seen + self._settings.steal_after_seconds, now + _COUNT_SECONDS)
+        return max(seen + self._settings.steal_after_seconds, now + COUNT_SECONDS)
 
     def join(self, replica: Replica) -> None:
         """Let it be the home of some lanes."""

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.holding import LONGEST_GAP_SECONDS
 from .autoscaler import SYNC_SECONDS, Autoscaler
 from .cache import DISK, GPU, RAM, Cache
 from .fleet import Fleet
 from .hand import Hand, LanesHand
 from .outcome import Outcome
 from .replica import NOTHING, Held, Node, Replica
-from .routing import LONGEST_GAP_SECONDS, LaneRouter, Router, SharedQueueRouter
+from .routing import LaneRouter, Router, SharedQueueRouter
 from .setup import Lanes, Setup
 from .tasks import Tasks, draw, draw_lanes
 from .workload import Workload
@@ -43,6 +44,9 @@ def simulate(workload: Workload, setup: Setup, tasks: Tasks | None = None) -> Ou
 _ROUNDING = 1e-9
 """A time so short has come."""
 
+
+_PASS_ON_SECONDS = 0.15
+"""How long it takes to pass a task on: four calls to SQS."""
 
 _LOOK_SECONDS = 0.5
 """How often a replica looks for more of its model that may take nothing else."""
@@ -169,6 +173,11 @@ class _Simulation:
         self._next_arrival += 1
         self._arrivals[task] = self._now
         self._present += 1
+        home = self._router.home_of(task)
+        if home and self._idle and self._hand.passes_on(home, self._models[task], self._now):
+            # Its home waits at its lanes even while it works, as long as others may be idle.
+            self._at(self._now + _PASS_ON_SECONDS, self._begin_passed_on, task)
+            return
         home = self._router.add(task, self._now)
         for waiting, take in ((self._idle, self._take), (self._looking, self._take_ahead)):
             if home in waiting if home else waiting:
@@ -176,6 +185,15 @@ class _Simulation:
                 return
         if self._idle:
             self._wake_later()
+
+    def _begin_passed_on(self, task: int) -> None:
+        """Let an idle replica begin with what its home could not begin soon."""
+        if not self._idle:
+            self._router.give_back(task, self._now)
+            return
+        replica = self._chance.choice(self._idle)
+        self._hold(replica, task)
+        self._take(replica)
 
     def _take(self, replica: Replica) -> None:
         """Let a replica whose GPU is free take a task, or wait for one."""

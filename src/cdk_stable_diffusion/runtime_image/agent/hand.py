@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from .lane_choice import SECONDS_TO_FIND, SERVE_EVERY_SECONDS
+from ...contract.holding import (
+    LEAST_AHEAD_SECONDS,
+    LEAST_SEEN_SECONDS,
+    LOADS_AHEAD,
+    LOADS_SEEN,
+    MOST_FROM_LANES,
+    MOST_OTHER_MODELS,
+    SECONDS_TO_FIND,
+    VERY_SOON_SECONDS,
+)
+from .lane_choice import SERVE_EVERY_SECONDS
 from .loading import Loading
 from .near_models import AWAY, GPU, NearModels
 from .progress import Progress
@@ -16,28 +26,9 @@ from .sharing import Sharing
 from .work import Work
 
 _SOON_SECONDS = 2.0
-_VERY_SOON_SECONDS = 1.0
-"""A second task is worth holding only where tasks are shorter than it takes to fetch one."""
 
 LONGEST_SECONDS = 10.0
 """How long a task is held whose turn does not come."""
-
-_MOST_FROM_LANES = 10
-_LOADS_AHEAD = 3
-"""How much more is held where no replica can be idle, so that a load serves more tasks of those
-that wait in a lane with several models. From the simulation: 14 % fewer loads for four replicas and
-ten models than with one, 10 % more pictures for eight and fifty with a cache."""
-
-_LEAST_SEEN_SECONDS = 4.0
-_LOADS_SEEN = 1.5
-"""For how long it holds that no replica can be idle: a full hand takes nothing for a load."""
-
-_MOST_OTHER_MODELS = 3
-"""So many to choose the next one from are enough; each more is kept from replicas that may be idle
-before its turn comes."""
-
-_LEAST_AHEAD_SECONDS = 0.25
-"""How long it takes to fetch a task and what it needs, but for the model."""
 
 
 class Hand(Protocol):
@@ -62,8 +53,20 @@ class Hand(Protocol):
             chosen: Whether something has been chosen already for the next pass.
         """
 
+    def others_may_be_idle(self) -> bool:
+        """Tell whether to look for what another replica would begin sooner."""
+
+    def begins_late(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Tell whether a replica that is idle would begin sooner with what has come unasked.
+
+        Args:
+            model: The model that it needs, if that is known.
+            works: What is in hand.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+
     def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
-        """Tell whether another replica would begin sooner with what has come unasked.
+        """Tell whether one would even if it had to find that by itself.
 
         Args:
             model: The model that it needs, if that is known.
@@ -92,8 +95,13 @@ class Hand(Protocol):
     def first(self, works: Sequence[Work]) -> int:
         """Return which of the tasks in hand goes first."""
 
-    def took(self, index: int) -> None:
-        """Hear that one was taken for the GPU."""
+    def took(self, index: int, model: str) -> None:
+        """Hear that one was taken for the GPU.
+
+        Args:
+            index: Its place in the hand.
+            model: The model that it needs.
+        """
 
 
 class QueueHand:
@@ -123,11 +131,19 @@ class QueueHand:
             return would_begin - _SOON_SECONDS
         passes = self._sharing.passes_before_another(works) + chosen
         would_begin += passes * self._progress.usual() if passes else 0.0
-        return would_begin - _VERY_SOON_SECONDS
+        return would_begin - VERY_SOON_SECONDS
 
     def seconds_until_near(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return never: nobody knows what comes next of the queue."""
         return math.inf
+
+    def others_may_be_idle(self) -> bool:
+        """Return no: they would have taken what waits."""
+        return False
+
+    def begins_late(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Return no: nothing comes unasked."""
+        return False
 
     def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
         """Return no: nothing comes unasked."""
@@ -149,7 +165,7 @@ class QueueHand:
         """Return the one that came first."""
         return 0
 
-    def took(self, index: int) -> None:
+    def took(self, index: int, model: str) -> None:
         """Do nothing."""
 
 
@@ -191,8 +207,9 @@ class LanesHand:
         self._near = near
         self._left_over_at = left_over_at
         self._alone = alone
-        self._steal_after = max(steal_after, _LEAST_AHEAD_SECONDS)
+        self._steal_after = max(steal_after, LEAST_AHEAD_SECONDS)
         self._took_at = self._oldest_at = time.monotonic()
+        self._took_loads: bool | None = None
 
     def most(self) -> int:
         """Return how many would begin while a model loads, or several where nobody is idle."""
@@ -201,9 +218,9 @@ class LanesHand:
             return 0
         if load is None or math.isinf(each):
             # What came to several polls at once leaves room for one of the present model.
-            return max(most, _MOST_OTHER_MODELS + 1)
-        loads = _LOADS_AHEAD if self._nobody_is_idle(load) else 1
-        return max(most, min(loads * _MOST_FROM_LANES, int(loads * load / max(each, 1e-3))))
+            return max(most, MOST_OTHER_MODELS + 1)
+        loads = LOADS_AHEAD if self._nobody_is_idle(load) else 1
+        return max(most, min(loads * MOST_FROM_LANES, int(loads * load / max(each, 1e-3))))
 
     def seconds_until_another(self, works: Sequence[Work], *, chosen: bool) -> float:
         """Return in how long another would begin sooner than anybody else could."""
@@ -213,9 +230,9 @@ class LanesHand:
         would_begin = self._would_begin_in(works, each, chosen=chosen)
         others = {work.task.request.model for work in works} - self._on_the_gpu()
         if self._nobody_is_idle(load):
-            if len(others) >= _MOST_OTHER_MODELS:
+            if len(others) >= MOST_OTHER_MODELS:
                 return math.inf
-            return would_begin - max(_SOON_SECONDS, load) * _LOADS_AHEAD
+            return would_begin - max(_SOON_SECONDS, load) * LOADS_AHEAD
         # An idle replica would come for what has to wait here, for its turn or for another model.
         return would_begin + load * len(others) - self._steal_after
 
@@ -229,45 +246,88 @@ class LanesHand:
             return 0.0 if self._loading.has_begun and not (before or chosen) else math.inf
         return self._would_begin_in(before, each, chosen=chosen) - self._steal_after
 
-    def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
-        """Tell whether it would wait for longer than an idle replica needs to find it.
+    def others_may_be_idle(self) -> bool:
+        """Tell whether there are others and nothing has waited for long in a lane lately.
 
-        And to load its model, where that is the present one.
+        Before it knows how long it takes itself, it knows of nothing that they would begin sooner.
         """
-        load, each = self._loading.usual(), self._progress.usual()
-        if load is None or math.isinf(each) or self._nobody_is_idle(load) or self._alone():
+        load = self._loading.usual()
+        if load is None or math.isinf(self._progress.usual()):
             return False
-        present = self._on_the_gpu()
-        longest = self._steal_after + SECONDS_TO_FIND
-        if model in present:
-            works = [work for work in works if work.task.request.model in present]
-            longest += load
-        others = {work.task.request.model for work in works} - present
-        would_begin = self._would_begin_in(works, each, chosen=chosen) + load * len(others)
-        # Who is about to begin knows no better.
-        return longest < would_begin < math.inf
+        return not self._nobody_is_idle(load) and not self._alone()
+
+    def begins_late(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Tell whether it would wait for longer than it takes to pass it on."""
+        return self._begins_after(
+            self._steal_after, model, works, self._near.tiers(), chosen=chosen
+        )
+
+    def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
+        """Tell whether it would wait for longer than an idle replica needs to find it."""
+        seconds = self._steal_after + SECONDS_TO_FIND
+        return self._begins_after(seconds, model, works, self._near.tiers(), chosen=chosen)
 
     def too_early(self, works: Sequence[Work], *, chosen: bool) -> Sequence[Work]:
         """Return what is held for long now that somebody may be idle: the last of the hand."""
-        present = self._on_the_gpu()
+        seconds, tiers = self._steal_after + SECONDS_TO_FIND, self._near.tiers()
         kept: list[Work] = []
         early: list[Work] = []
         # Those of the present model go first.
-        for work in sorted(works, key=lambda each: each.task.request.model not in present):
+        for work in sorted(works, key=lambda each: tiers.get(each.task.request.model) != GPU):
             model = work.task.request.model
-            is_early = self.comes_too_early(model, kept, chosen=chosen)
+            is_early = self._begins_after(seconds, model, kept, tiers, chosen=chosen)
             (early if is_early else kept).append(work)
         return early
 
+    def _begins_after(
+        self,
+        seconds: float,
+        model: str | None,
+        works: Sequence[Work],
+        tiers: Mapping[str, int],
+        *,
+        chosen: bool,
+    ) -> bool:
+        """Tell whether a task waits longer than so and, if its model is near, for a load elsewhere.
+
+        Args:
+            seconds: How long.
+            model: The task's model, if that is known.
+            works: What is in hand before it.
+            tiers: How near models are.
+            chosen: Whether something has been chosen already for the next pass.
+        """
+        load, each = self._loading.usual(), self._progress.usual()
+        if load is None or not self.others_may_be_idle():
+            return False
+        present = {name for name, tier in tiers.items() if tier == GPU}
+        if model in present:
+            works = [work for work in works if work.task.request.model in present]
+        if model in tiers:
+            seconds += load
+        others = {work.task.request.model for work in works} - present
+        would_begin = self._would_begin_in(works, each, chosen=chosen) + load * len(others)
+        return seconds < would_begin < math.inf
+
     def _would_begin_in(self, works: Sequence[Work], each: float, *, chosen: bool) -> float:
         """Return when a task behind others would begin, if all have the present model."""
-        loading = self._loading.remaining()
-        free_in = self._progress.remaining() if loading is None else loading + each
+        free_in = self._progress.remaining()
+        if math.isinf(free_in):
+            free_in = self._begins_in() + each
         return free_in + (self._sharing.passes_before_another(works) + chosen) * each
+
+    def _begins_in(self) -> float:
+        """Return when what was taken last begins, which is not drawn yet; infinite for nothing."""
+        remaining = self._loading.remaining()
+        if remaining is not None:
+            return remaining
+        if self._took_loads is None:
+            return math.inf
+        return (self._loading.usual() or 0.0) if self._took_loads else 0.0
 
     def _nobody_is_idle(self, load: float | None) -> bool:
         """Tell whether no replica can be idle, as far as was seen not long ago."""
-        seconds = max(_LEAST_SEEN_SECONDS, _LOADS_SEEN * (load or 0.0))
+        seconds = max(LEAST_SEEN_SECONDS, LOADS_SEEN * (load or 0.0))
         return time.monotonic() - self._left_over_at() <= seconds
 
     def _on_the_gpu(self) -> set[str]:
@@ -297,8 +357,9 @@ class LanesHand:
 
         return min(range(len(works)), key=key)
 
-    def took(self, index: int) -> None:
+    def took(self, index: int, model: str) -> None:
         """Take note, and of the oldest in particular."""
         self._took_at = time.monotonic()
+        self._took_loads = self._near.tiers().get(model) != GPU
         if index == 0:
             self._oldest_at = self._took_at

@@ -12,6 +12,7 @@ import enum
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -38,7 +39,10 @@ _LOG = logging.getLogger(__name__)
 _TWIN_SECONDS = 120
 _TICK_SECONDS = 0.25
 _CHECK_SECONDS = 2.0
-"""How often to ask whether more waits, before something is given back to who is idle."""
+"""How often to ask whether more waits or anybody is idle, to whom something may be given."""
+
+_FINDING_SECONDS = 5.0
+"""How long others have for finding what was left to them, before it is looked at again."""
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -78,6 +82,12 @@ class Source(Protocol):
 
     def has_more(self) -> bool:
         """Tell whether more waits that is for this agent before others."""
+
+    def watch_homes(self) -> None:
+        """Wait for what others may begin with while this agent works."""
+
+    def pass_on(self, message: Received) -> bool:
+        """Let an idle agent have a message; tell whether it is not in hand any more."""
 
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message, after waiting for one or at a look, which may bring some at once.
@@ -152,7 +162,7 @@ class Intake:
         self._gpu_waits = False
         self._was_too_early = False
         self._stopped = False
-        self._next_look = self._next_check = 0.0
+        self._next_look = self._next_check = self._next_watch = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
@@ -247,8 +257,7 @@ class Intake:
             self._pause = _FIRST_PAUSE_SECONDS
             # An idle agent may be waiting for the next one.
             self._next_look = time.monotonic() + self._pause if patient else 0.0
-            if not patient and self._comes_too_early(message):
-                self._returns.give_back([message])
+            if not patient and self._leaves_to_others(message):
                 continue
             with self._changed:
                 self._preparing = message
@@ -267,6 +276,7 @@ class Intake:
         while not self._stopped:
             self._give_back_what_cannot_begin()
             self._give_back_what_others_would_begin()
+            self._watch_homes()
             with self._changed:
                 # Its pictures are fetched when there is room for them.
                 if self._receiver.has_arrived and not self._has_most_bytes():
@@ -306,17 +316,34 @@ class Intake:
         """Return the tasks of what is not chosen yet."""
         return [in_hand.work for in_hand in self._hand]
 
-    def _comes_too_early(self, message: Received) -> bool:
-        """Tell whether another should have what came to a poll after the one that was waited for.
+    def _watch_homes(self) -> None:
+        """Wait for what idle agents would begin sooner, while there are likely to be some."""
+        with self._changed:
+            if self._gpu_waits or self._stopped or time.monotonic() < self._next_watch:
+                return
+            if not self._rules.others_may_be_idle() or len(self._held()) >= self._rules.most():
+                return
+        self._receiver.watch_homes()
+
+    def _leaves_to_others(self, message: Received) -> bool:
+        """Let another have what came to a poll and would begin late here; tell whether one has.
 
         What a look brought is kept in any case, or the next look would bring it again.
         """
         if not message.polled:
             return False
         with self._changed:
-            return self._rules.comes_too_early(
-                message.model, self._works(), chosen=bool(self._chosen)
-            )
+            works, chosen = self._works(), bool(self._chosen)
+            begins_late = self._rules.begins_late(message.model, works, chosen=chosen)
+            too_early = self._rules.comes_too_early(message.model, works, chosen=chosen)
+        if begins_late and self._receiver.pass_on(message):
+            return True
+        if begins_late:
+            # Nobody seems to be idle. What waits may stay where others find it.
+            self._next_watch = time.monotonic() + _FINDING_SECONDS
+        if too_early:
+            self._returns.give_back([message])
+        return too_early
 
     def _give_back_what_cannot_begin(self) -> None:
         """Give the hand back if the GPU turns out to be busy for longer than it seemed."""
@@ -345,9 +372,15 @@ class Intake:
         with self._changed:
             early = self._too_early()
             self._hand = [each for each in self._hand if not _is_in(each.work, early)]
-        if early:
-            _LOG.info("gave back what waits for its turn", extra={"messages": len(early)})
-            self._returns.give_back([work.message for work in early])
+        if not early:
+            return
+        _LOG.info("gave back what waits for its turn", extra={"messages": len(early)})
+        messages = deque(work.message for work in early)
+        while messages and self._receiver.pass_on(messages[0]):
+            messages.popleft()
+        if messages:
+            self._next_watch = time.monotonic() + _FINDING_SECONDS
+            self._returns.give_back(messages)
 
     def _too_early(self) -> Sequence[Work]:
         if not self._hand or self._gpu_waits or self._stopped:
@@ -362,7 +395,7 @@ class Intake:
         works = [first, *self._sharing.company(first, works)]
         taken = [each for each in self._hand if _is_in(each.work, works)]
         self._hand = [each for each in self._hand if not _is_in(each.work, works)]
-        self._rules.took(index)
+        self._rules.took(index, first.task.request.model)
         return taken
 
     def _let_go(self) -> list[Received]:

@@ -1,5 +1,8 @@
 """Which lane to take from: what an agent knows of its runtime's lanes, and what follows from it.
 
+The overflow queue has the number after the last lane's. It is everybody's, so it has its turn like
+a home lane.
+
 Nothing here asks, waits or reads a clock: whoever does says what came of it, and when. Times are in
 seconds of any one clock.
 """
@@ -10,6 +13,12 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ...contract.holding import (
+    COUNT_SECONDS,
+    LONGEST_GAP_SECONDS,
+    ROUND_SECONDS,
+    SECONDS_TO_FIND,
+)
 from ...contract.lanes import home_lanes, lane_of
 
 SERVE_EVERY_SECONDS = 30.0
@@ -28,23 +37,17 @@ _LONGEST_POLL_SECONDS = 20
 _RECENT_SECONDS = 10.0
 """How long after a task an agent looks around as if another were to come at once."""
 
-_COUNT_SECONDS = 0.1
-_ROUND_SECONDS = 0.5
-"""How often to look at other lanes, and at each of a few, while there was work recently."""
+_WATCH_SECONDS = 0.5
+"""How often a busy replica counts what it may go on with."""
 
 _FRESH_SECONDS = 1.0
 """How long what was counted may be acted upon."""
-
-_LONGEST_GAP_SECONDS = 3.0
-"""Longest between two counts, beyond the age for stealing, for what waits to be the same."""
 
 _IDLE_REQUESTS_A_MINUTE = 54.0
 """Most requests of an agent that has had nothing to do for long, as long as its home lanes leave
 any: a minute has room for 60, and polls do not end to the second."""
 
 _LEAST_COUNTS_A_MINUTE = 3.0
-SECONDS_TO_FIND = 2.0
-"""How long, beyond the age at which it may be stolen, an idle agent needs to find a task."""
 
 
 @dataclass(slots=True)
@@ -93,8 +96,9 @@ class LaneChoice:
         """
         self._name = name
         self._steal_after = steal_after
-        self._longest_gap = steal_after + _LONGEST_GAP_SECONDS
-        self._lanes = [_Lane() for _ in range(lanes)]
+        self._longest_gap = steal_after + LONGEST_GAP_SECONDS
+        self._count = lanes
+        self._lanes = [_Lane() for _ in range(lanes + 1)]
         self._members: frozenset[str] = frozenset()
         self._homes: tuple[int, ...] = ()
         self._lanes_of: dict[str, set[int]] = {}
@@ -112,6 +116,16 @@ class LaneChoice:
         """The lanes whose home this replica is."""
         return self._homes
 
+    @property
+    def overflow(self) -> int:
+        """The number of the overflow queue."""
+        return self._count
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The lanes that this replica takes from before it steals: its homes, and the overflow."""
+        return (*self._homes, self.overflow)
+
     def learn_members(self, members: Collection[str]) -> None:
         """Hear who lives."""
         if self._members != (living := frozenset(members) | {self._name}):
@@ -119,11 +133,12 @@ class LaneChoice:
                 # What was not counted meanwhile may be another's from now on.
                 self._lanes[lane].untouched_since = None
             self._members = living
-            self._homes = home_lanes(self._name, living, len(self._lanes))
+            self._homes = home_lanes(self._name, living, self._count)
 
     def learn_model(self, model: str, lane: int) -> None:
         """Hear of a task of a model in a lane: a hot model has several."""
-        self._lanes_of.setdefault(model, {self._first_lane(model)}).add(lane)
+        if lane != self.overflow:
+            self._lanes_of.setdefault(model, {self._first_lane(model)}).add(lane)
 
     def received(self, lane: int, waited: Sequence[float], now: float) -> None:
         """Hear what came of asking a lane for messages.
@@ -192,7 +207,7 @@ class LaneChoice:
         *,
         only: Sequence[str] = (),
     ) -> int | None:
-        """Return the home lane to look at now.
+        """Return which of its own lanes to look at now.
 
         Args:
             near: The models that this replica has, the nearest first.
@@ -204,9 +219,7 @@ class LaneChoice:
             One that had no turn for long, else that of a model that is near, else the one whose
             last turn is longest ago; None if all were found empty just now.
         """
-        due = [
-            lane for lane in self._homes if lane not in asked and self._lanes[lane].look_at <= now
-        ]
+        due = [lane for lane in self.own if lane not in asked and self._lanes[lane].look_at <= now]
         if only:
             due = list(self._among(due, only))
         if not due:
@@ -266,7 +279,7 @@ class LaneChoice:
     def lane_to_watch(self, model: str, now: float) -> int | None:
         """Return another's lane to count for `lane_to_go_on_with`; None if that need not be yet."""
         stale = [
-            lane for lane in self._others() if self._lanes[lane].counted_at <= now - _ROUND_SECONDS
+            lane for lane in self._others() if self._lanes[lane].counted_at <= now - _WATCH_SECONDS
         ]
         return next(self._among(stale, [model]), None)
 
@@ -336,7 +349,7 @@ class LaneChoice:
 
     def _others(self) -> list[int]:
         homes = set(self._homes)
-        return [lane for lane in range(len(self._lanes)) if lane not in homes]
+        return [lane for lane in range(self._count) if lane not in homes]
 
     def _among(self, lanes: Iterable[int], near: Sequence[str]) -> Iterator[int]:
         """Return those lanes that have tasks of models, in the order of the models."""
@@ -345,12 +358,12 @@ class LaneChoice:
             yield from sorted(choice & self._lanes_of.get(model, {self._first_lane(model)}))
 
     def _first_lane(self, model: str) -> int:
-        return lane_of(model, len(self._lanes))
+        return lane_of(model, self._count)
 
     def _seconds_between_counts(self, now: float) -> float:
-        others = len(self._lanes) - len(self._homes)
-        soonest = max(_COUNT_SECONDS, _ROUND_SECONDS / max(1, others))
-        polls = 60.0 / _LONGEST_POLL_SECONDS * len(self._homes)
+        others = self._count - len(self._homes)
+        soonest = max(COUNT_SECONDS, ROUND_SECONDS / max(1, others))
+        polls = 60.0 / _LONGEST_POLL_SECONDS * len(self.own)
         left = max(_IDLE_REQUESTS_A_MINUTE - polls, _LEAST_COUNTS_A_MINUTE)
         idle = now - self._found_at - _RECENT_SECONDS
         return min(soonest * 2 ** max(0.0, min(idle / 10.0, 16.0)), max(soonest, 60.0 / left))

@@ -1,5 +1,8 @@
 """Receiving from lanes: from this replica's own, and from others' where they are left to wait.
 
+What comes while this replica loads another model it passes on to the overflow queue, where whoever
+is idle waits. To count others' lanes would find it, too, but later, and by what SQS knows about.
+
 Several polls wait at the same time, one for each home lane. What comes to one while the GPU has
 something to do already is in hand like what was looked for.
 """
@@ -28,6 +31,8 @@ _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 20.0
 _VIEW_SECONDS = 5.0
+_TAKEN_SECONDS = 0.25
+"""How long it takes at most until somebody who waits for a message has it."""
 
 
 class LaneReceiver:
@@ -99,8 +104,46 @@ class LaneReceiver:
         """Tell whether more waits in this replica's own lanes, or cannot be known not to."""
         with self._changed:
             self._choice.learn_members(self._members.members())
-            homes = self._choice.homes
-        return any(self._stopped or self._count(lane) != 0 for lane in homes)
+            own = self._choice.own
+        return any(self._stopped or self._count(lane) != 0 for lane in own)
+
+    def watch_homes(self) -> None:
+        """Wait at the home lanes although there is work: others may begin with what comes."""
+        with self._changed:
+            self._choice.learn_members(self._members.members())
+            self._poll_at(self._choice.homes)
+
+    def pass_on(self, message: Received) -> bool:
+        """Let an idle replica have a message; tell whether one seems to be there.
+
+        Only what was never tried: a copy begins to count its tries anew.
+
+        Args:
+            message: A message in hand.
+
+        Returns:
+            Whether it is not in hand any more.
+        """
+        overflow = self._choice.overflow
+        if message.lane == overflow:
+            # It came to a poll from before there was work.
+            self._give_back([message])
+            return True
+        if message.receive_count > 1:
+            return False
+        if not self._somebody_is_idle():
+            return False
+        try:
+            self._queue.copy_to_lane(message, overflow)
+        except Exception as error:
+            _LOG.warning("could not pass on %s: %s", message.message_id, error)
+            return False
+        with self._leases.letting_go():
+            # Else whoever gave it back leaves two of it, like a message that SQS delivers twice.
+            if self._leases.end(message):
+                self._delete(message)
+        _LOG.info("passed on", extra={"lane": message.lane, "model": message.model})
+        return True
 
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
@@ -156,7 +199,7 @@ class LaneReceiver:
         while not self._has_something():
             if self._look_at_a_home(1):
                 continue
-            self._poll_homes()
+            self._poll_own()
             if self._steal():
                 continue
             with self._changed:
@@ -232,18 +275,24 @@ class LaneReceiver:
         self._receive(lane, most=1, stolen=True)
         return True
 
-    def _poll_homes(self) -> None:
-        """Wait at every home lane that nobody waits at yet."""
+    def _poll_own(self) -> None:
+        """Wait at the home lanes, and for what others pass on."""
         with self._changed:
-            if self._stopped:
-                return
-            for lane in set(self._choice.homes) - self._polled:
-                self._polled.add(lane)
-                if lane not in self._pollers:
-                    self._pollers[lane] = threading.Thread(
-                        target=partial(self._keep_polling, lane), name=f"lane-{lane}", daemon=True
-                    )
-                    self._pollers[lane].start()
+            self._poll_at(self._choice.own)
+
+    def _poll_at(self, lanes: Iterable[int]) -> None:
+        """Wait at every one of some lanes that nobody waits at yet."""
+        if self._stopped:
+            return
+        idle = set(lanes) - self._polled
+        for lane in idle:
+            self._polled.add(lane)
+            if lane not in self._pollers:
+                self._pollers[lane] = threading.Thread(
+                    target=partial(self._keep_polling, lane), name=f"lane-{lane}", daemon=True
+                )
+                self._pollers[lane].start()
+        if idle:
             self._changed.notify_all()
 
     def _keep_polling(self, lane: int) -> None:
@@ -267,6 +316,8 @@ class LaneReceiver:
         self, lane: int, *, most: int = 1, wait_seconds: int = 0, stolen: bool = False
     ) -> bool:
         """Ask a lane for messages; tell whether it answered."""
+        # What others pass on is of their lanes.
+        stolen = stolen or lane == self._choice.overflow
         with self._changed:
             if self._stopped:
                 return False
@@ -299,11 +350,27 @@ class LaneReceiver:
                     self._choice.learn_model(message.model, lane)
             # A poll may end after its lane has found another home, which waits there, too.
             polled = any(message.polled for message in messages)
-            if not self._stopped and (lane in self._choice.homes or not polled):
+            if not self._stopped and (lane in self._choice.own or not polled):
                 self._arrived.extend(messages)
                 return
         # They came to a poll that nobody waits for any more.
         self._give_back(messages)
+
+    def _somebody_is_idle(self) -> bool:
+        """Tell whether the overflow is empty: who is idle waits there, and leaves nothing."""
+        overflow = self._choice.overflow
+        if (waiting := self._count(overflow)) and not self._stopped:
+            # It may be what was passed on a moment ago.
+            self._shutdown.wait_for_request(_TAKEN_SECONDS)
+            waiting = self._count(overflow)
+        return waiting == 0 and not self._stopped
+
+    def _delete(self, message: Received) -> None:
+        try:
+            self._queue.delete(message)
+        except Exception as error:
+            # It comes again when its lease ends, and finds the other's result.
+            _LOG.warning("could not delete what was passed on: %s", error)
 
     def _count(self, lane: int) -> int | None:
         """Count and return what waits in a lane; None if that fails."""

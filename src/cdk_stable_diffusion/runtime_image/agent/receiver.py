@@ -76,6 +76,17 @@ class Receiver:
         """Tell whether more waits that is for this agent before others: of one queue, nothing."""
         return False
 
+    def watch_homes(self) -> None:
+        """Do nothing: what waits in a queue is for whoever is idle."""
+
+    def pass_on(self, message: Received) -> bool:
+        """Tell that nobody waits elsewhere for it.
+
+        Args:
+            message: A message in hand.
+        """
+        return False
+
     def next(self, *, patient: bool = True, most: int = 1, near: bool = False) -> Received | None:
         """Take a message.
 

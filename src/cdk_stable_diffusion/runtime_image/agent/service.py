@@ -78,7 +78,7 @@ class Agent:
         retrier = Retrier(self.shutdown, backoff or Backoff())
         self._queue = TaskQueue(
             clients.sqs,
-            queue_urls=environment.lane_queue_urls or (environment.queue_url,),
+            queue_urls=_queue_urls(environment),
             dead_letter_queue_url=environment.dead_letter_queue_url,
             lease_seconds=environment.lease_seconds,
         )
@@ -273,6 +273,12 @@ class Agent:
         self._watch.stop()
         self._engine.close()
         self.worker.join(_LAST_WORDS_SECONDS)
+
+
+def _queue_urls(environment: AgentEnvironment) -> tuple[str, ...]:
+    if not environment.lane_queue_urls:
+        return (environment.queue_url,)
+    return (*environment.lane_queue_urls, environment.overflow_queue_url)
 
 
 def serve(environment: AgentEnvironment, engine: Engine, signals: Signals) -> int:

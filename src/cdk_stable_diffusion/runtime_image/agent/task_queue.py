@@ -77,7 +77,8 @@ class TaskQueue:
 
         Args:
             sqs: SQS client.
-            queue_urls: The runtime's queue, or the queues of its lanes in their order.
+            queue_urls: The runtime's queue, or the queues of its lanes in their order and, last,
+                the overflow queue.
             dead_letter_queue_url: Queue for messages that are given up.
             lease_seconds: How long a message stays hidden from others after it was taken or kept.
         """
@@ -163,6 +164,19 @@ class TaskQueue:
             QueueUrl=self._queue_urls[message.lane], ReceiptHandle=message.receipt
         )
 
+    def copy_to_lane(self, message: Received, lane: int) -> None:
+        """Copy a message to another queue of the runtime.
+
+        Args:
+            message: The message.
+            lane: The queue's number.
+        """
+        self._sqs.send_message(
+            QueueUrl=self._queue_urls[lane],
+            MessageBody=message.body,
+            MessageAttributes=_copied(message),
+        )
+
     def copy_to_dead_letters(self, message: Received, *, code: str, detail: str) -> None:
         """Copy a message to the dead letters, with the reason as attributes.
 
@@ -171,17 +185,12 @@ class TaskQueue:
             code: One of `contract.result.ERROR_CODES`.
             detail: The reason in words.
         """
-        kept = {
-            name: {key: value[key] for key in ("DataType", "StringValue") if key in value}
-            for name, value in message.attributes.items()
-            if "StringValue" in value
-        }
         reason = _FORBIDDEN.sub("?", detail)[:_MAX_ATTRIBUTE_CHARACTERS] or "unknown"
         self._sqs.send_message(
             QueueUrl=self._dead_letter_queue_url,
             MessageBody=message.body,
             MessageAttributes={
-                **dict(list(kept.items())[:8]),
+                **dict(list(_copied(message).items())[:8]),
                 ERROR_CODE_ATTRIBUTE: {"DataType": "String", "StringValue": code},
                 ERROR_DETAIL_ATTRIBUTE: {"DataType": "String", "StringValue": reason},
             },
@@ -193,6 +202,15 @@ class TaskQueue:
             ReceiptHandle=message.receipt,
             VisibilityTimeout=seconds,
         )
+
+
+def _copied(message: Received) -> dict[str, dict[str, str]]:
+    """Return the attributes of a message for another."""
+    return {
+        name: {key: value[key] for key in ("DataType", "StringValue") if key in value}
+        for name, value in message.attributes.items()
+        if "StringValue" in value
+    }
 
 
 def _seconds_since(milliseconds: str | None) -> float:

@@ -153,6 +153,8 @@ class Placement(Generic[M]):
         held = self._shelf.take(digest)
         tier = DISK if held is None else MEMORY
         self._clear_device(size if held is None else held.size)
+        # Before the load, which takes long: until then the agent counts on what has made room.
+        self._tell()
         began = self._clock()
         model = self._read(read) if held is None else held.model
         read_at = self._clock()
