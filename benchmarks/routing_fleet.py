@@ -194,6 +194,8 @@ class Fleet:
         for lane in range(1, self.lanes):
             name = f"{self.scene.queue.rpartition('/')[2]}-{lane}"
             self.queues.append(self.scene.sqs.create_queue(QueueName=name)["QueueUrl"])
+        name = f"{self.scene.queue.rpartition('/')[2]}-overflow"
+        self.overflow = self.scene.sqs.create_queue(QueueName=name)["QueueUrl"]
         for number, name in enumerate(self.models):
             # Each has other weights, or one would stand for all.
             self.scene.publish_model(name, {**_FILES, "number": str(number).encode()})
@@ -213,6 +215,7 @@ class Fleet:
             directory.mkdir()
             lanes: dict[str, Any] = {
                 "lane_queue_urls": tuple(self.queues),
+                "overflow_queue_url": self.overflow,
                 "members_directory": str(self._members),
                 "replica_name": self.name(number),
             }

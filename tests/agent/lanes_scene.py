@@ -23,8 +23,11 @@ class LanesScene(Scene):
                 for lane in range(1, lanes)
             ),
         )
+        self.overflow = self.sqs.create_queue(QueueName=f"{name}-overflow")["QueueUrl"]
         self.environment = self.with_settings(
-            lane_queue_urls=self.lanes, members_directory=str(directory / "replicas")
+            lane_queue_urls=self.lanes,
+            overflow_queue_url=self.overflow,
+            members_directory=str(directory / "replicas"),
         )
 
     def publish_model(self, name: str = MODEL, files: dict[str, bytes] | None = None) -> None:

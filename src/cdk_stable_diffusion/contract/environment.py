@@ -157,6 +157,8 @@ class AgentEnvironment(_Environment):
             empty for nothing.
         lane_queue_urls: Queues of all lanes in their order, the first of which is `queue_url`;
             empty for a runtime with one queue.
+        overflow_queue_url: Queue to which the home of a lane passes on what another replica would
+            begin sooner, and of which any idle one takes; set exactly where `lane_queue_urls` is.
         replica_name: Name of this agent among those of its runtime; empty for the host's name,
             which in a cluster is the pod's.
         members_directory: Folder in which the agents of a runtime on one machine find each other.
@@ -197,6 +199,7 @@ class AgentEnvironment(_Environment):
     safety_checker: str = ""
     watermark: str = ""
     lane_queue_urls: tuple[str, ...] = ()
+    overflow_queue_url: str = ""
     replica_name: str = ""
     members_directory: str = ""
     members_service: str = ""
@@ -274,6 +277,13 @@ class AgentEnvironment(_Environment):
                 "lane_queue_urls",
                 f"must be, in a dynamic runtime only, 2 to {MOST_LANES} queues of which the first "
                 f"is {variable_name('queue_url')}",
+            ),
+            (
+                bool(self.overflow_queue_url) == bool(self.lane_queue_urls)
+                and self.overflow_queue_url not in self.lane_queue_urls,
+                "overflow_queue_url",
+                f"must be given with {variable_name('lane_queue_urls')}, and only then, and be "
+                "none of them",
             ),
             (
                 not self.members_service or _SERVICE.fullmatch(self.members_service) is not None,
