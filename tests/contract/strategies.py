@@ -296,9 +296,11 @@ handler_environments = st.builds(
 def _lanes(draw: st.DrawFn, queue_url: str, *, is_static: bool) -> dict[str, Any]:
     """What an agent knows of lanes and of others of its runtime, with its cache in memory."""
     others = () if is_static else tuple(draw(st.lists(texts, max_size=3)))
+    lanes = (queue_url, *others) if others else ()
     place = draw(st.sampled_from(["", "members_directory", "members_service"]))
     return {
-        "lane_queue_urls": (queue_url, *others) if others else (),
+        "lane_queue_urls": lanes,
+        "overflow_queue_url": draw(texts.filter(lambda url: url not in lanes)) if lanes else "",
         "replica_name": draw(st.just("") | texts),
         **({place: "stable-diffusion/any-members"} if place else {}),
         "steal_after_milliseconds": draw(st.integers(0, 60_000)),

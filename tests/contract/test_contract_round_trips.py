@@ -42,6 +42,7 @@ DYNAMIC_AGENT = AgentEnvironment(
     model_cache_bytes=1,
     health_port=0,
 )
+LANES = ("queue", "second")
 
 
 @given(made.requests)
@@ -123,10 +124,37 @@ def test_lanes_that_cannot_be_are_refused(changes: dict[str, str], says: str) ->
 
 def test_a_static_runtime_has_no_lanes() -> None:
     agent = replace(
-        DYNAMIC_AGENT, models=("m",), runtime_class="static", lane_queue_urls=("queue", "second")
+        DYNAMIC_AGENT,
+        models=("m",),
+        runtime_class="static",
+        lane_queue_urls=LANES,
+        overflow_queue_url="overflow",
     )
     with pytest.raises(ValueError, match="in a dynamic runtime only"):
         AgentEnvironment.from_environment(agent.to_environment())
+
+
+@pytest.mark.parametrize(("lanes", "overflow"), [(LANES, "overflow"), ((), "")])
+def test_lanes_come_with_an_overflow_queue(lanes: tuple[str, ...], overflow: str) -> None:
+    agent = replace(DYNAMIC_AGENT, lane_queue_urls=lanes, overflow_queue_url=overflow)
+    variables = agent.to_environment()
+    assert variables.get("SD_OVERFLOW_QUEUE_URL", "") == overflow
+    assert AgentEnvironment.from_environment(variables) == agent
+
+
+@pytest.mark.parametrize(
+    ("lanes", "overflow"),
+    [((), "overflow"), (LANES, ""), (LANES, "queue"), (LANES, "second")],
+    ids=["alone", "missing", "the first lane", "another lane"],
+)
+def test_an_overflow_queue_that_cannot_be_is_refused(lanes: tuple[str, ...], overflow: str) -> None:
+    agent = replace(DYNAMIC_AGENT, lane_queue_urls=lanes, overflow_queue_url=overflow)
+    with pytest.raises(ValueError) as caught:
+        AgentEnvironment.from_environment(agent.to_environment())
+    assert str(caught.value) == (
+        "wrong environment: SD_OVERFLOW_QUEUE_URL must be given with SD_LANE_QUEUE_URLS, and only "
+        "then, and be none of them"
+    )
 
 
 @given(made.route_tables())

@@ -16,6 +16,7 @@ LANES = replace(
     runtime_class="dynamic",
     models=(),
     lane_queue_urls=(SETTINGS.queue_url, "http://127.0.0.1/q1"),
+    overflow_queue_url="http://127.0.0.1/overflow",
     members_service="stable-diffusion/members-any",
 )
 
@@ -34,6 +35,7 @@ def test_agents_of_one_runtime_find_each_other_in_a_folder(tmp_path: Path) -> No
         told(service, SETTINGS, 1),
     )
     assert first.lane_queue_urls == LANES.lane_queue_urls
+    assert first.overflow_queue_url == LANES.overflow_queue_url
     assert (first.replica_name, second.replica_name) == ("any-1", "any-2")
     # There is no cluster that would say which agents there are.
     assert first.members_service == ""

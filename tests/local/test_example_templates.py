@@ -152,6 +152,9 @@ def test_an_app_of_several_stacks_is_deployed_with_its_references(
         assert settings.output_bucket == deployment.physical_ids("output-bucket")[0]
         assert settings.result_topic_arn == deployment.physical_ids("result-topic")[0]
     assert runtimes["any"].lanes == LANES
+    overflow = runtimes["any"].settings.overflow_queue_url
+    assert access.client("sqs").get_queue_attributes(QueueUrl=overflow, AttributeNames=["All"])
+    assert overflow.rpartition("/")[2] not in policies
 
 
 @pytest.mark.slow

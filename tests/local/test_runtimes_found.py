@@ -78,6 +78,7 @@ def test_the_agents_container_says_how_many_lanes_its_runtime_has() -> None:
         runtime_class="dynamic",
         models=(),
         lane_queue_urls=(SETTINGS.queue_url, "http://127.0.0.1/q1", "http://127.0.0.1/q2"),
+        overflow_queue_url="http://127.0.0.1/overflow",
         members_service="stable-diffusion/members-tiny",
     )
     (runtime,) = find_runtimes([[deployment(settings.to_environment())]])

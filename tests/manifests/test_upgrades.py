@@ -254,3 +254,26 @@ def test_another_number_of_lanes_keeps_those_that_stay(before: int, after: int) 
         "Any/Deployment": {f"{AGENT}.env[SD_LANE_QUEUE_URLS].value"},
         "Api/Handler/Function": {"Environment.Variables.SD_ROUTES", "DependsOn"},
     }
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_the_overflow_queue_comes_and_goes_with_the_second_lane(before: int, after: int) -> None:
+    def template(lanes: int) -> Template:
+        service = light_service()
+        service.add_runtime("Any", Model.dynamic(lanes=lanes))
+        return service.template()
+
+    changed = difference(template(before), template(after))
+    lane = {"Lane1", "Lane1/Policy", "Lane1Subscription"}
+    members = {"MembersService", "MembersRole", "MembersRoleBinding"}
+    # No subscription of its own: nothing but pods send to it.
+    for part in {*lane, *members, "OverflowQueue", "OverflowQueue/Policy"}:
+        assert changed.pop(f"Any/{part}")
+    assert set(changed) == {
+        "Any/Subscription",
+        "Any/Role/DefaultPolicy",
+        "Any/ScalerPolicy",
+        "Any/Deployment",
+        "Any/ScaledObject",
+        "Api/Handler/Function",
+    }

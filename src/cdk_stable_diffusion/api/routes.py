@@ -26,7 +26,7 @@ from ..contract.names import (
 from ..contract.routing import DYNAMIC, STATIC, RouteTable
 
 MAX_FILTER_POLICIES = 200
-"""Most queues of all runtimes of an API: SNS allows a topic so many filter policies."""
+"""Most lanes of all runtimes of an API: SNS allows a topic so many filter policies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class RuntimeRoutes:
         models: The models of a static runtime; empty for a dynamic one, which serves the rest.
         hosts: The HTTPS hosts that its input images may come from; None where they are known only
             at deployment.
-        lanes: How many queues it has.
+        lanes: How many lanes it has.
         spread: Its models with several lanes, and how many.
     """
 
@@ -111,7 +111,7 @@ class RouteRegistry:
 
         Args:
             runtime_name: Its name; no other runtime of the API may have it.
-            lanes: How many queues it has, 1 to 150. Default: one.
+            lanes: How many lanes it has, 1 to 150. Default: one.
             spread: Models with several lanes, and how many. Default: none.
 
         Raises:
@@ -165,7 +165,7 @@ class RouteRegistry:
         )
 
     def filter_policies(self, runtime_name: str) -> tuple[dict[str, list[Any]], ...]:
-        """Return the filter policies of a runtime's queues, one for each lane in their order.
+        """Return the filter policies of a runtime's lanes, in their order.
 
         Args:
             runtime_name: The runtime's name.
@@ -199,7 +199,7 @@ class RouteRegistry:
         total = sum(each.lanes for each in self.runtimes()) + more
         faults.check(
             total <= MAX_FILTER_POLICIES,
-            f"the API's runtimes would have {total} queues: at most {MAX_FILTER_POLICIES}, since "
+            f"the API's runtimes would have {total} lanes: at most {MAX_FILTER_POLICIES}, since "
             "SNS allows a topic so many filter policies; give the dynamic runtime fewer lanes, "
             "Model.dynamic(lanes=...), or static runtimes several models each",
         )

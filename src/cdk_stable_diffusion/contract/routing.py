@@ -83,7 +83,7 @@ class RouteTable:
         return lane_of_task(model, task_id, self.lanes, self.spread.get(model, 1))
 
     def filter_policies(self, runtime: str) -> tuple[dict[str, list[Any]], ...]:
-        """Return the SNS filter policies of a runtime's queues, one for each lane in their order.
+        """Return the SNS filter policies of a runtime's lanes, in their order.
 
         The API alone decides which runtime serves a model: no policy names one.
 

@@ -33,7 +33,7 @@ class Runtime:
 
     @property
     def lanes(self) -> int:
-        """How many queues it has."""
+        """How many lanes it has."""
         return len(self.settings.lane_queue_urls) or 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def oldest_message_seconds(runtime: SdRuntime) -> int:
 class Alarms:
     """Makes alarms that all have the same actions.
 
-    An alarm is on one metric, or on the largest of several lanes': no other metric math, so that
+    An alarm is on one metric, or on the largest of several queues': no other metric math, so that
     whoever reads it sees what it means.
     """
 
@@ -87,7 +87,7 @@ class Alarms:
             seconds: Age that tasks should not reach.
 
         Returns:
-            An alarm for every ten lanes.
+            An alarm for every ten queues.
         """
         return tuple(
             self._alarm(
@@ -102,7 +102,7 @@ class Alarms:
                     "whether max_replicas is enough."
                 ),
             )
-            for number, metric in enumerate(watchable(oldest_ages(runtime)), start=1)
+            for number, metric in enumerate(watchable(oldest_ages(runtime), label="age"), start=1)
         )
 
     def server_errors(

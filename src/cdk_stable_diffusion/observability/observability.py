@@ -36,7 +36,7 @@ class SdObservability(Construct):
     stack: the two stacks would need each other otherwise.
 
     The alarms: a runtime's or a result queue's dead-letter queue is not empty; a task waits too
-    long, one alarm for every ten lanes; the API answers 5xx.
+    long, one alarm for every ten queues; the API answers 5xx.
 
     Example:
         >>> SdObservability(  # doctest: +SKIP

@@ -17,7 +17,7 @@ from ..contract.metrics import (
     runtime_dimensions,
 )
 from ..contract.tiers import DISK, GPU, MEMORY, S3
-from .lanes import largest, oldest_ages, summed
+from .lanes import largest, of_each_queue, oldest_ages, summed
 
 if TYPE_CHECKING:
     from ..api import ResultQueue, SdApi
@@ -92,14 +92,18 @@ def runtime_widgets(runtime: SdRuntime, *, oldest_seconds: int) -> list[cloudwat
         oldest_seconds: Age at which its alarm goes off.
     """
     period = Duration.minutes(_MINUTE)
-    waiting = [
-        queue.metric_approximate_number_of_messages_visible(period=period, statistic="Maximum")
-        for queue in runtime.queues
-    ]
-    running = [
-        queue.metric_approximate_number_of_messages_not_visible(period=period, statistic="Maximum")
-        for queue in runtime.queues
-    ]
+    waiting = of_each_queue(
+        runtime,
+        lambda queue: queue.metric_approximate_number_of_messages_visible(
+            period=period, statistic="Maximum"
+        ),
+    )
+    running = of_each_queue(
+        runtime,
+        lambda queue: queue.metric_approximate_number_of_messages_not_visible(
+            period=period, statistic="Maximum"
+        ),
+    )
     return [
         _graph(
             f"{runtime.name}: tasks",

@@ -167,7 +167,7 @@ def _check_tries(faults: Faults, max_receive_count: int) -> None:
 
 
 def _lanes(model: Model, scaling: Scaling | None) -> int:
-    """Return how many queues a runtime has, or as few as it can have where its scaling is wrong."""
+    """Return how many lanes a runtime has, or as few as it can have where its scaling is wrong."""
     if scaling is not None:
         return model.lanes_for(scaling.max_replicas)
     return model.lanes or max([1, *model.spread.values()])

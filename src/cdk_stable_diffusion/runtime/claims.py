@@ -43,7 +43,7 @@ class Claims:
             routes: Where no other runtime may have its name or its models.
             name: The runtime's name.
             model: Which models it serves.
-            lanes: How many queues it has.
+            lanes: How many lanes it has.
         """
 
         def take() -> None:

@@ -21,7 +21,7 @@ class Model:
     Attributes:
         runtime_class: "static" or "dynamic".
         names: The models of a static runtime; none for a dynamic one.
-        lanes: How many queues a dynamic runtime has; None for as many as its replicas are worth.
+        lanes: How many lanes a dynamic runtime has; None for as many as its replicas are worth.
         spread: Models of a dynamic runtime that have several lanes, and how many.
         cache: What the pods of a dynamic runtime keep of models.
     """
@@ -73,7 +73,9 @@ class Model:
         """Serve every model that no static runtime serves, loaded when a request names it.
 
         The runtime has several queues, its lanes, so that models are seldom loaded: all tasks of a
-        model are in the same lane, and each pod serves some lanes before it helps with others.
+        model are in the same lane, and each pod serves some lanes before it helps with others. With
+        several lanes there is an overflow queue, too, by which a pod that loads a model passes on
+        to idle ones what comes meanwhile.
 
         Args:
             lanes: How many, 1 to 150; 1 is a single queue, of which each pod takes whatever comes
@@ -111,7 +113,7 @@ class Model:
         return cls(DYNAMIC, (), lanes, dict(spread or {}), cache or ModelCache())
 
     def lanes_for(self, max_replicas: int) -> int:
-        """Return how many queues a runtime has.
+        """Return how many lanes a runtime has.
 
         Args:
             max_replicas: The most pods that it has.

@@ -22,6 +22,7 @@ def agent_statements(
     *,
     api: SdApi,
     queues: Sequence[sqs.IQueue],
+    overflow_queue: sqs.IQueue | None,
     dead_letter_queue: sqs.IQueue,
     input_images: InputImages,
 ) -> list[iam.PolicyStatement]:
@@ -29,7 +30,8 @@ def agent_statements(
 
     Args:
         api: Whose buckets and result topic they use.
-        queues: Where they take tasks from: the queue of each lane.
+        queues: Where they take tasks from: the queue of each lane, and the overflow queue.
+        overflow_queue: Where they pass tasks on to; None where there is one lane.
         dead_letter_queue: Where they put what they give up.
         input_images: Where the pictures come from that tasks begin with.
     """
@@ -67,6 +69,14 @@ def agent_statements(
             resources=[api.model_bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
         ),
     ]
+    if overflow_queue is not None:
+        statements.append(
+            iam.PolicyStatement(
+                sid="PassOnTasks",
+                actions=["sqs:SendMessage"],
+                resources=[overflow_queue.queue_arn],
+            )
+        )
     if input_images.buckets:
         statements.append(
             iam.PolicyStatement(

@@ -72,9 +72,12 @@ class SdRuntime(Construct):
         pool: Its nodes.
         image_cache: The snapshot that it makes of its image for its nodes, or None.
         timing: The times that follow from its longest task.
-        queues: Its tasks: the queue of each lane, of which a static runtime has one.
+        queues: Where its tasks wait: the queue of each lane, of which a static runtime has one,
+            and last the overflow queue, if there is one.
+        overflow_queue: Where the home of a lane passes on what another pod would begin sooner, and
+            every idle pod waits. None in a runtime with one lane.
         dead_letter_queue: Tasks that failed time after time, and what was no task.
-        subscriptions: The queues' subscriptions to the request topic.
+        subscriptions: Those of the lanes' queues to the request topic, in the order of the lanes.
         role: Role of its pods.
         association: Gives the role to its pods.
         image_uri: Its container image.
@@ -98,6 +101,7 @@ class SdRuntime(Construct):
     image_cache: ImageCache | None
     timing: Timing
     queues: tuple[sqs.Queue, ...]
+    overflow_queue: sqs.Queue | None
     dead_letter_queue: sqs.Queue
     subscriptions: tuple[sns.CfnSubscription, ...]
     role: iam.Role
@@ -206,14 +210,18 @@ class SdRuntime(Construct):
         api.routes.allow_hosts(self.name, input_images._known_hosts)
         self.timing = Timing(longest_task_seconds=whole_seconds(longest_task, default=300))
         self.dead_letter_queue = create_dead_letter_queue(self)
-        self.queues = create_task_queues(
+        self._task_queues = create_task_queues(
             self,
             lanes=model.lanes_for(self.scaling.max_replicas),
             visibility_seconds=self.timing.visibility_seconds,
             dead_letter_queue=self.dead_letter_queue,
             max_receive_count=max_receive_count + MORE_RECEIVES_THAN_TRIES,
         )
-        self.subscriptions = subscribe(self, api=api, runtime_name=self.name, queues=self.queues)
+        self.queues = self._task_queues.all
+        self.overflow_queue = self._task_queues.overflow
+        self.subscriptions = subscribe(
+            self, api=api, runtime_name=self.name, lanes=self._task_queues.lanes
+        )
         self.role = self._create_role(api, input_images)
         self.association = associate_role(
             self,
@@ -309,16 +317,16 @@ class SdRuntime(Construct):
     @property
     def _membership(self) -> Membership | None:
         """How its pods know of each other, which only those with several lanes must."""
-        return self._workload.membership if len(self.queues) > 1 else None
+        return None if self.overflow_queue is None else self._workload.membership
 
     def _lanes(self) -> dict[str, Any]:
         """Return what the agents are told of its lanes."""
-        membership = self._membership
-        if membership is None:
+        if self.overflow_queue is None:
             return {}
         return {
-            "lane_queue_urls": tuple(queue.queue_url for queue in self.queues),
-            "members_service": membership.service_name,
+            "lane_queue_urls": tuple(queue.queue_url for queue in self._task_queues.lanes),
+            "overflow_queue_url": self.overflow_queue.queue_url,
+            "members_service": self._workload.membership.service_name,
         }
 
     def _create_role(self, api: SdApi, input_images: InputImages) -> iam.Role:
@@ -333,6 +341,7 @@ class SdRuntime(Construct):
         statements = agent_statements(
             api=api,
             queues=self.queues,
+            overflow_queue=self.overflow_queue,
             dead_letter_queue=self.dead_letter_queue,
             input_images=input_images,
         )
@@ -404,6 +413,7 @@ class SdRuntime(Construct):
         membership = self._membership
         engine = self._engine_container()
         region = Stack.of(self).region
+        overflow_queue = self.overflow_queue
         self.service_account = apply_named_manifest(
             self,
             "ServiceAccount",
@@ -466,7 +476,8 @@ class SdRuntime(Construct):
             cluster=cluster,
             resource=workload.scaled_object(
                 scaling=self.scaling,
-                queue_urls=[queue.queue_url for queue in self.queues],
+                queue_urls=[queue.queue_url for queue in self._task_queues.lanes],
+                overflow_queue_url=None if overflow_queue is None else overflow_queue.queue_url,
                 region=region,
             ),
             after=[self.deployment, self.trigger_authentication, *scaler_policies],

@@ -23,7 +23,7 @@ class Scaling:
         tasks_per_replica = max(1, floor(target_latency / seconds_per_image))
         replicas = ceil((waiting + running tasks) / tasks_per_replica)
 
-    within `min_replicas` and `max_replicas`; the tasks are those of all lanes together. A pod that
+    within `min_replicas` and `max_replicas`; the tasks are those of all queues together. A pod that
     has n tasks to do answers the last of them after n x `seconds_per_image`, so with the defaults,
     60 s and 5 s, a pod for every 12 tasks answers the last within a minute: 12 tasks have 1 pod, 13
     have 2, 100 have 9, and from 109 on there are 10. A smaller target buys more GPUs for the same

@@ -1,8 +1,9 @@
-"""The queues of a runtime: one for each lane."""
+"""The queues of a runtime: one for each lane and, of several, one for what is passed on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
@@ -17,8 +18,27 @@ from ..contract.template import TASK_DEAD_LETTER_QUEUE, TASK_QUEUE
 _DEAD_LETTER_DAYS = 14
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskQueues:
+    """The queues in which the tasks of a runtime wait.
+
+    Attributes:
+        lanes: The queue of each lane.
+        overflow: Where the home of a lane puts what another pod would begin sooner, and every idle
+            pod waits; None where there is one lane.
+    """
+
+    lanes: tuple[sqs.Queue, ...]
+    overflow: sqs.Queue | None
+
+    @property
+    def all(self) -> tuple[sqs.Queue, ...]:
+        """The queue of each lane and, last, the overflow queue."""
+        return self.lanes if self.overflow is None else (*self.lanes, self.overflow)
+
+
 def create_dead_letter_queue(scope: Construct) -> sqs.Queue:
-    """Make the queue for what is given up, of all lanes.
+    """Make the queue for what is given up, of all queues.
 
     Args:
         scope: The runtime.
@@ -41,24 +61,21 @@ def create_task_queues(
     visibility_seconds: int,
     dead_letter_queue: sqs.Queue,
     max_receive_count: int,
-) -> tuple[sqs.Queue, ...]:
-    """Make the queue of each lane.
+) -> TaskQueues:
+    """Make the queue of each lane and, where there are several, the overflow queue.
 
     Args:
         scope: The runtime.
-        lanes: How many.
+        lanes: How many lanes.
         visibility_seconds: How long a task that was taken stays hidden.
         dead_letter_queue: Where a task goes that was taken too often.
         max_receive_count: How often that is.
-
-    Returns:
-        The queues in the order of the lanes.
     """
-    queues = tuple(
-        sqs.Queue(
+
+    def create(id: str) -> sqs.Queue:
+        queue = sqs.Queue(
             scope,
-            # The first is the only one where there are no lanes, and stays when some come.
-            f"Lane{lane}" if lane else "Queue",
+            id,
             visibility_timeout=Duration.seconds(visibility_seconds),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
@@ -66,23 +83,26 @@ def create_task_queues(
                 queue=dead_letter_queue, max_receive_count=max_receive_count
             ),
         )
-        for lane in range(lanes)
-    )
-    for queue in queues:
         mark(queue, TASK_QUEUE)
-    return queues
+        return queue
+
+    return TaskQueues(
+        # The first is the only one where there are no lanes, and stays when some come.
+        lanes=tuple(create(f"Lane{lane}" if lane else "Queue") for lane in range(lanes)),
+        overflow=create("OverflowQueue") if lanes > 1 else None,
+    )
 
 
 def subscribe(
-    scope: Construct, *, api: SdApi, runtime_name: str, queues: Sequence[sqs.Queue]
+    scope: Construct, *, api: SdApi, runtime_name: str, lanes: Sequence[sqs.Queue]
 ) -> tuple[sns.CfnSubscription, ...]:
-    """Subscribe each queue to the tasks of its lane.
+    """Subscribe the queue of each lane to its tasks.
 
     Args:
         scope: The runtime.
         api: Whose request topic it is.
         runtime_name: The runtime's name, which the API's routes have.
-        queues: The queues in the order of the lanes.
+        lanes: The queue of each lane, in their order.
 
     Returns:
         The subscriptions in the same order.
@@ -90,7 +110,7 @@ def subscribe(
     topic_arn = api.request_topic.topic_arn
     subscriptions = []
     policies = api.routes.filter_policies(runtime_name)
-    for lane, (queue, filter_policy) in enumerate(zip(queues, policies, strict=True)):
+    for lane, (queue, filter_policy) in enumerate(zip(lanes, policies, strict=True)):
         queue.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AllowRequestTopic",

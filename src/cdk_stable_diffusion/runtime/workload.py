@@ -253,7 +253,12 @@ class Workload:
         }
 
     def scaled_object(
-        self, *, scaling: Scaling, queue_urls: Sequence[str], region: str
+        self,
+        *,
+        scaling: Scaling,
+        queue_urls: Sequence[str],
+        region: str,
+        overflow_queue_url: str | None = None,
     ) -> dict[str, Any]:
         """Return the ScaledObject.
 
@@ -265,9 +270,15 @@ class Workload:
             scaling: How to follow the queues.
             queue_urls: The queue of each lane.
             region: Their region.
+            overflow_queue_url: Where what is passed on waits. Default: there is one lane.
         """
+        queues = {f"lane{lane}": url for lane, url in enumerate(queue_urls)}
+        if overflow_queue_url is not None:
+            queues["overflow"] = overflow_queue_url
         triggers: list[dict[str, Any]] = [
             {
+                # A formula knows them by their names; a single one needs none.
+                **({"name": name} if len(queues) > 1 else {}),
                 "type": "aws-sqs-queue",
                 "authenticationRef": {"name": self.name},
                 # KEDA takes only strings here.
@@ -280,16 +291,15 @@ class Workload:
                     "scaleOnInFlight": "true",
                 },
             }
-            for queue_url in queue_urls
+            for name, queue_url in queues.items()
         ]
         advanced: dict[str, Any] = {
             "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _slowly(scaling)}}
         }
-        if len(triggers) > 1:
-            triggers = [{"name": f"lane{lane}", **each} for lane, each in enumerate(triggers)]
-            # Without it, KEDA would follow the longest lane alone.
+        if len(queues) > 1:
+            # Without it, KEDA would follow the longest queue alone.
             advanced["scalingModifiers"] = {
-                "formula": " + ".join(each["name"] for each in triggers),
+                "formula": " + ".join(queues),
                 "target": str(scaling.tasks_per_replica),
                 "activationTarget": "0",
                 "metricType": "AverageValue",

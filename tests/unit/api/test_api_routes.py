@@ -136,7 +136,7 @@ def test_more_queues_than_a_topic_has_filters_for_are_refused(dynamic_first: boo
     for add_one in order[:-1]:
         add_one()
     before = routes.runtimes()
-    with pytest.raises(ValueError, match="would have 201 queues: at most 200") as caught:
+    with pytest.raises(ValueError, match="would have 201 lanes: at most 200") as caught:
         order[-1]()
     assert "fewer lanes, Model.dynamic(lanes=...)" in str(caught.value)
     assert routes.runtimes() == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +51,14 @@ def alarm_names(template: Template) -> set[str]:
     }
 
 
+def paths_of(template: Template, kind: str) -> dict[str, str]:
+    return {
+        name: each["Metadata"]["aws:cdk:path"]
+        for name, each in template["Resources"].items()
+        if each["Type"] == kind
+    }
+
+
 def dashboard_text(template: Template) -> str:
     return "".join(
         json.dumps(each["DashboardBody"])
@@ -97,32 +104,50 @@ class TestAlarms:
             "Runtime-sdxl/OldestMessage",
         }
 
-    def test_use_one_metric_each_or_that_of_several_lanes(self, template: Template) -> None:
+    def test_use_one_metric_each_or_that_of_several_queues(self, template: Template) -> None:
         for each in properties(template, ALARM):
-            lanes = [metric["Id"] for metric in each.get("Metrics", ()) if "MetricStat" in metric]
-            assert ("MetricName" in each) != bool(lanes)
-            assert len(lanes) <= 10
+            queues = [metric["Id"] for metric in each.get("Metrics", ()) if "MetricStat" in metric]
+            assert ("MetricName" in each) != bool(queues)
+            assert len(queues) <= 10
 
-    def test_oldest_message_is_that_of_any_lane(self, template: Template) -> None:
-        watched = []
+    def test_oldest_message_is_that_of_any_queue(self, template: Template) -> None:
+        watched = {}
         for name in ("OldestMessage", "OldestMessage2"):
             found = alarm(template, f"Runtime-any-model/{name}")
-            expression, *lanes = found["Metrics"]
-            ids = ", ".join(each["Id"] for each in lanes)
+            expression, *metrics = found["Metrics"]
+            ids = ", ".join(each["Id"] for each in metrics)
             assert expression["Expression"] == f"MAX([{ids}])"
             assert found["Threshold"] == 600 + 60 + 300
-            watched += [
-                each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
-                for each in lanes
-            ]
-        queues = {
-            name
-            for name, each in template["Resources"].items()
-            if each["Type"] == "AWS::SQS::Queue"
-            and re.search(r"/AnyModel/(Queue|Lane\d+)/", each["Metadata"]["aws:cdk:path"])
+            for each in metrics:
+                (dimension,) = each["MetricStat"]["Metric"]["Dimensions"]
+                watched[dimension["Value"]["Fn::GetAtt"][0]] = each["Id"]
+        names = {
+            "Queue": "age0",
+            **{f"Lane{lane}": f"age{lane}" for lane in range(1, 16)},
+            "OverflowQueue": "ageOverflow",
         }
-        assert len(watched) == len(queues) == 16
-        assert set(watched) == queues
+        queues = {
+            name: names[place.split("/")[2]]
+            for name, place in paths_of(template, "AWS::SQS::Queue").items()
+            if place.split("/")[1] == "AnyModel" and place.split("/")[2] in names
+        }
+        assert len(queues) == 17
+        assert watched == queues
+
+    @pytest.mark.parametrize(("lanes", "queues"), [(1, [1]), (9, [10]), (10, [10, 1])])
+    def test_oldest_message_has_an_alarm_for_every_ten_queues(
+        self, lanes: int, queues: list[int]
+    ) -> None:
+        service = new_service()
+        SdObservability(service.stack, "Observability", api=service.api)
+        service.add_runtime("Any", Model.dynamic(lanes=lanes))
+        template = service.template()
+        ends = ["", "2"][: len(queues)]
+        found = [alarm(template, f"Runtime-any/OldestMessage{end}") for end in ends]
+        assert [1 if "MetricName" in each else len(each["Metrics"]) - 1 for each in found] == queues
+        assert "Runtime-any/OldestMessage3" not in alarm_names(template)
+        if lanes == 10:
+            assert "OverflowQueue" in json.dumps(found[-1]["Dimensions"])
 
     def test_say_what_to_do(self, template: Template) -> None:
         for each in properties(template, ALARM):
@@ -226,11 +251,11 @@ class TestDashboard:
     def test_shows(self, template: Template, title: str) -> None:
         assert title in dashboard_text(template)
 
-    def test_sums_the_lanes_of_a_runtime(self, template: Template) -> None:
+    def test_sums_the_queues_of_a_runtime(self, template: Template) -> None:
         text = dashboard_text(template)
         for function, name in (("SUM", "waiting"), ("SUM", "running"), ("MAX", "age")):
-            lanes = ", ".join(f"{name}{lane}" for lane in range(16))
-            assert f"{function}([{lanes}])" in text
+            queues = ", ".join(f"{name}{queue}" for queue in (*range(16), "Overflow"))
+            assert f"{function}([{queues}])" in text
 
     def test_shows_no_models_of_a_runtime_that_preloads_them(self, template: Template) -> None:
         assert "tiny-shapes: loads and steals" not in dashboard_text(template)

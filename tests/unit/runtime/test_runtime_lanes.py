@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cdk_stable_diffusion.contract import AgentEnvironment, RouteTable
 from cdk_stable_diffusion.contract.lanes import default_lanes
+from cdk_stable_diffusion.contract.template import METADATA_KEY
 from cdk_stable_diffusion.runtime import Engine, Model, RuntimeImage, Scaling, SdRuntime
 from tests.manifests.compose import (
     IMAGE,
@@ -73,13 +74,15 @@ class TestQueues:
             for each in properties(three, "AWS::SQS::Queue")
             if "RedrivePolicy" in each
         ]
-        assert len(redrives) == 3
+        assert len(redrives) == 4
         assert all(each == redrives[0] for each in redrives)
 
     def test_are_attributes_of_the_runtime(self) -> None:
         runtime = light_service().add_runtime("Any", Model.dynamic(lanes=3))
-        assert [queue.node.id for queue in runtime.queues] == ["Queue", "Lane1", "Lane2"]
+        ids = [queue.node.id for queue in runtime.queues]
+        assert ids == ["Queue", "Lane1", "Lane2", "OverflowQueue"]
         assert runtime.queue is runtime.queues[0]
+        assert runtime.overflow_queue is runtime.queues[3]
         assert len(runtime.subscriptions) == 3
         assert runtime.subscription is runtime.subscriptions[0]
 
@@ -96,6 +99,7 @@ class TestQueues:
     def test_a_single_one_is_as_ever(self, one: Template) -> None:
         settings = settings_of(one)
         assert settings.lane_queue_urls == ()
+        assert settings.overflow_queue_url == ""
         assert settings.members_service == ""
         assert {"Service", "Role", "RoleBinding"}.isdisjoint(
             each["kind"] for each in manifests_of(one)
@@ -106,10 +110,66 @@ class TestQueues:
         assert "kubernetes" not in {each["name"] for each in pod_of(one)["volumes"]}
 
 
+class TestOverflowQueue:
+    def test_is_known_to_agents(self, three: Template) -> None:
+        settings = settings_of(three)
+        assert settings.overflow_queue_url.strip("${}") == overflow_of(three)
+        assert settings.overflow_queue_url not in settings.lane_queue_urls
+
+    def test_is_like_the_queue_of_a_lane(self, three: Template) -> None:
+        queues = {
+            name: {key: each[key] for key in each if key != "Metadata"} | {"mark": mark_of(each)}
+            for name, each in three["Resources"].items()
+            if each["Type"] == "AWS::SQS::Queue" and "RedrivePolicy" in each["Properties"]
+        }
+        overflow = queues.pop(overflow_of(three))
+        assert overflow["mark"] == "task-queue"
+        assert list(queues.values()) == 3 * [overflow]
+
+    def test_refuses_what_is_not_tls_and_is_sent_to_by_no_topic(self, three: Template) -> None:
+        name = overflow_of(three)
+        (policy,) = (
+            each["PolicyDocument"]["Statement"]
+            for each in properties(three, "AWS::SQS::QueuePolicy")
+            if each["Queues"] == [{"Ref": name}]
+        )
+        (denied,) = policy
+        assert denied["Effect"] == "Deny"
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert name not in json.dumps(properties(three, "AWS::SNS::Subscription"))
+
+    @pytest.mark.parametrize("model", [Model.static("a"), Model.dynamic(lanes=1)])
+    def test_is_not_there_for_one_lane(self, model: Model) -> None:
+        service = light_service()
+        runtime = service.add_runtime("Any", model)
+        assert runtime.overflow_queue is None
+        assert runtime.queues == (runtime.queue,)
+        assert "Overflow" not in json.dumps(service.template())
+
+    def test_follows_from_the_most_replicas(self) -> None:
+        scaling = Scaling(max_replicas=1)
+        runtime = light_service().add_runtime("Any", Model.dynamic(), scaling=scaling)
+        assert runtime.overflow_queue is None
+
+
+def overflow_of(template: Template) -> str:
+    (name,) = (
+        name
+        for name, each in template["Resources"].items()
+        if each["Metadata"].get("aws:cdk:path", "").endswith("/Any/OverflowQueue/Resource")
+    )
+    return str(name)
+
+
+def mark_of(resource: dict[str, Any]) -> str:
+    return str(resource["Metadata"][METADATA_KEY])
+
+
 class TestRights:
-    def test_pods_may_take_from_every_lane_and_see_how_long_it_is(self, three: Template) -> None:
+    def test_pods_may_take_from_every_queue_and_see_how_long_it_is(self, three: Template) -> None:
         (take,) = statements_of(three, "AnyRole", "TakeTasks")
-        assert len(take["Resource"]) == 3
+        assert len(take["Resource"]) == 4
+        assert take["Resource"][-1] == {"Fn::GetAtt": [overflow_of(three), "Arn"]}
         assert sorted(take["Action"]) == [
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
@@ -121,9 +181,31 @@ class TestRights:
         (take,) = statements_of(one, "AnyRole", "TakeTasks")
         assert "sqs:GetQueueAttributes" not in take["Action"]
 
-    def test_the_scaler_sees_every_lane(self, three: Template) -> None:
+    def test_pods_may_send_to_the_overflow_queue_and_the_dead_letters_alone(
+        self, three: Template
+    ) -> None:
+        sends = [
+            resource["Fn::GetAtt"][0]
+            for name, statement in statements(three)
+            if name.startswith("AnyRole") and "sqs:SendMessage" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        ]
+        (dead_letters,) = (
+            name
+            for name, each in three["Resources"].items()
+            if each["Type"] == "AWS::SQS::Queue" and mark_of(each) == "task-dead-letter-queue"
+        )
+        assert sorted(sends) == sorted([dead_letters, overflow_of(three)])
+        (pass_on,) = statements_of(three, "AnyRole", "PassOnTasks")
+        assert pass_on["Action"] == "sqs:SendMessage"
+
+    def test_pods_with_one_queue_pass_nothing_on(self, one: Template) -> None:
+        assert statements_of(one, "AnyRole", "PassOnTasks") == []
+
+    def test_the_scaler_sees_every_queue(self, three: Template) -> None:
         (read,) = statements_of(three, "AnyScalerPolicy", "ReadQueueDepth")
-        assert len(read["Resource"]) == 3
+        assert len(read["Resource"]) == 4
+        assert read["Resource"][-1] == {"Fn::GetAtt": [overflow_of(three), "Arn"]}
 
     def test_policies_of_the_most_lanes_have_room_in_iam(self) -> None:
         service = light_service()
@@ -157,7 +239,7 @@ class TestRights:
                 for statement in statements_of(template, prefix, sid)
                 for resource in as_list(statement["Resource"])
             ]
-            assert len(named) == len(set(named)) == 150
+            assert len(named) == len(set(named)) == 150 + 1
 
 
 def longest(document: dict[str, Any]) -> int:
@@ -189,18 +271,20 @@ def statements_of(template: Template, prefix: str, sid: str) -> list[dict[str, A
 
 
 class TestScaling:
-    def test_follows_the_sum_of_all_lanes(self, three: Template) -> None:
+    def test_follows_the_sum_of_all_queues(self, three: Template) -> None:
         spec = manifest_of("ScaledObject", "any", three)["spec"]
         assert spec["advanced"]["scalingModifiers"] == {
-            "formula": "lane0 + lane1 + lane2",
+            "formula": "lane0 + lane1 + lane2 + overflow",
             # Of the sum, as the queue's length is of a single queue.
             "target": "12",
             "metricType": "AverageValue",
             "activationTarget": "0",
         }
-        assert [each["name"] for each in spec["triggers"]] == ["lane0", "lane1", "lane2"]
+        names = [each["name"] for each in spec["triggers"]]
+        assert names == ["lane0", "lane1", "lane2", "overflow"]
         urls = [each["metadata"]["queueURL"] for each in spec["triggers"]]
-        assert tuple(urls) == settings_of(three).lane_queue_urls
+        settings = settings_of(three)
+        assert urls == [*settings.lane_queue_urls, settings.overflow_queue_url]
 
     def test_counts_what_is_in_flight_in_each(self, three: Template) -> None:
         for each in manifest_of("ScaledObject", "any", three)["spec"]["triggers"]:
@@ -314,7 +398,7 @@ class TestArguments:
         service.api.routes.add_static("others", ["a"])
         for number in range(50):
             service.api.routes.add_static(f"other-{number}", [f"m{number}"])
-        with pytest.raises(ValueError, match="would have 201 queues: at most 200"):
+        with pytest.raises(ValueError, match="would have 201 lanes: at most 200"):
             service.add_runtime("Any", Model.dynamic(lanes=150))
         assert service.stack.node.try_find_child("Any") is None
 
