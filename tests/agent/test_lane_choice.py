@@ -132,6 +132,17 @@ def test_a_hot_model_has_the_lanes_where_it_was_seen() -> None:
     assert asking.home_to_ask((hot,), 1.0, ()) == OWN[-1]
 
 
+def test_what_others_passed_on_is_for_who_is_idle() -> None:
+    asking = choice()
+    for lane in OWN:
+        asking.received(lane, (1.0,), 1.0)
+    asking.received(OVERFLOW, (1.0,), 0.0)
+    assert asking.home_to_ask((), 2.0, ()) == OVERFLOW
+    assert asking.home_to_ask((), 2.0, (), idle=False) == OWN[0]
+    assert asking.home_to_ask((), 2.0, OWN, idle=False) is None
+    assert asking.home_to_ask((), SERVE_EVERY_SECONDS, (), idle=False) == OVERFLOW
+
+
 def test_what_others_passed_on_has_its_turn_among_the_home_lanes() -> None:
     asking = choice()
     for lane in OWN:
@@ -358,10 +369,10 @@ def test_a_lane_that_cannot_be_asked_is_asked_less_and_less() -> None:
 def test_polls_grow_longer_while_there_is_nothing_to_do() -> None:
     polling = choice()
     assert [polling.poll_seconds(now) for now in (0, 10, 14, 18, 30, 60, 3_600)] == [
-        1, 1, 2, 4, 10, 20, 20,
+        2, 2, 2, 4, 10, 20, 20,
     ]  # fmt: skip
     polling.received(OWN[0], (0.0,), 3_600.0)
-    assert polling.poll_seconds(3_601.0) == 1
+    assert polling.poll_seconds(3_601.0) == 2
 
 
 @given(

@@ -12,7 +12,6 @@ import enum
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -83,8 +82,8 @@ class Source(Protocol):
     def has_more(self) -> bool:
         """Tell whether more waits that is for this agent before others."""
 
-    def watch_homes(self) -> None:
-        """Wait for what others may begin with while this agent works."""
+    def watch_homes(self) -> bool:
+        """Wait for what others may begin with while this agent works; tell whether it does."""
 
     def pass_on(self, message: Received) -> bool:
         """Let an idle agent have a message; tell whether it is not in hand any more."""
@@ -323,7 +322,8 @@ class Intake:
                 return
             if not self._rules.others_may_be_idle() or len(self._held()) >= self._rules.most():
                 return
-        self._receiver.watch_homes()
+        if not self._receiver.watch_homes():
+            self._next_watch = time.monotonic() + _CHECK_SECONDS
 
     def _leaves_to_others(self, message: Received) -> bool:
         """Let another have what came to a poll and would begin late here; tell whether one has.
@@ -375,12 +375,25 @@ class Intake:
         if not early:
             return
         _LOG.info("gave back what waits for its turn", extra={"messages": len(early)})
-        messages = deque(work.message for work in early)
-        while messages and self._receiver.pass_on(messages[0]):
-            messages.popleft()
-        if messages:
-            self._next_watch = time.monotonic() + _FINDING_SECONDS
-            self._returns.give_back(messages)
+        self._next_watch = time.monotonic() + _FINDING_SECONDS
+        self._returns.give_back(self._left_after_passing_on(early))
+
+    def _left_after_passing_on(self, works: Sequence[Work]) -> list[Received]:
+        """Pass on a task of each model, for whoever is idle, and return the messages of the others.
+
+        These wait in their lanes, where who has loaded their model looks for more of it.
+        """
+        left: list[Received] = []
+        begun = set[str]()
+        somebody_is_idle = True
+        for work in works:
+            if somebody_is_idle and work.task.request.model not in begun:
+                begun.add(work.task.request.model)
+                somebody_is_idle = self._receiver.pass_on(work.message)
+                if somebody_is_idle:
+                    continue
+            left.append(work.message)
+        return left
 
     def _too_early(self) -> Sequence[Work]:
         if not self._hand or self._gpu_waits or self._stopped:

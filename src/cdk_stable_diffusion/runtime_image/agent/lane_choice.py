@@ -33,6 +33,7 @@ _CHECKS_APART_SECONDS = 1.0
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
+_SHORTEST_POLL_SECONDS = 2
 _LONGEST_POLL_SECONDS = 20
 _RECENT_SECONDS = 10.0
 """How long after a task an agent looks around as if another were to come at once."""
@@ -205,6 +206,7 @@ class LaneChoice:
         now: float,
         asked: Collection[int],
         *,
+        idle: bool = True,
         only: Sequence[str] = (),
     ) -> int | None:
         """Return which of its own lanes to look at now.
@@ -213,6 +215,8 @@ class LaneChoice:
             near: The models that this replica has, the nearest first.
             now: The time.
             asked: Lanes that somebody waits at already.
+            idle: Whether the GPU waits. Default: it does. Else what others pass on is left for
+                whoever is idle, unless it had no turn for long.
             only: The models whose lanes to look at. Default: any.
 
         Returns:
@@ -222,17 +226,22 @@ class LaneChoice:
         due = [lane for lane in self.own if lane not in asked and self._lanes[lane].look_at <= now]
         if only:
             due = list(self._among(due, only))
-        if not due:
+        longest_ago = self._served_longest_ago(due)
+        if longest_ago is None:
             return None
-        longest_ago = min(due, key=lambda lane: self._lanes[lane].served_at)
         if now - self._lanes[longest_ago].served_at >= SERVE_EVERY_SECONDS:
             return longest_ago
-        return next(self._among(due, near), longest_ago)
+        if not idle:
+            due = [lane for lane in due if lane != self.overflow]
+        return next(self._among(due, near), self._served_longest_ago(due))
+
+    def _served_longest_ago(self, lanes: Sequence[int]) -> int | None:
+        return min(lanes, key=lambda lane: self._lanes[lane].served_at, default=None)
 
     def poll_seconds(self, now: float) -> int:
         """Return how long to wait at a home lane that is empty."""
         idle = now - self._found_at - _RECENT_SECONDS
-        return min(max(1, int(idle / 2)), _LONGEST_POLL_SECONDS)
+        return min(max(_SHORTEST_POLL_SECONDS, int(idle / 2)), _LONGEST_POLL_SECONDS)
 
     def lane_to_steal_from(
         self, near: Sequence[str], now: float, *, load_seconds: float, pass_seconds: float

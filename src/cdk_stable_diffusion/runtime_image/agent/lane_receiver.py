@@ -107,11 +107,22 @@ class LaneReceiver:
             own = self._choice.own
         return any(self._stopped or self._count(lane) != 0 for lane in own)
 
-    def watch_homes(self) -> None:
-        """Wait at the home lanes although there is work: others may begin with what comes."""
+    def watch_homes(self) -> bool:
+        """Wait at the home lanes although there is work: others may begin with what comes.
+
+        Returns:
+            Whether it does. It does not where something waits already: a look would bring more of
+            that, and of the model that is loaded.
+        """
         with self._changed:
             self._choice.learn_members(self._members.members())
-            self._poll_at(self._choice.homes)
+            lanes = [lane for lane in self._choice.homes if lane not in self._polled]
+        for lane in lanes:
+            if self._stopped or self._count(lane) != 0:
+                return False
+            with self._changed:
+                self._poll_at((lane,))
+        return True
 
     def pass_on(self, message: Received) -> bool:
         """Let an idle replica have a message; tell whether one seems to be there.
@@ -197,7 +208,7 @@ class LaneReceiver:
         self._members.wait_for_view(max(0.0, self._view_by - time.monotonic()))
         self._look_for_neglected()
         while not self._has_something():
-            if self._look_at_a_home(1):
+            if self._look_at_a_home(1, idle=True):
                 continue
             self._poll_own()
             if self._steal():
@@ -218,7 +229,7 @@ class LaneReceiver:
         if not only:
             self._look_for_neglected()
         while not self._has_something():
-            if not self._look_at_a_home(most, only):
+            if not self._look_at_a_home(most, idle=False, only=only):
                 break
         if self._has_something() or model is None:
             return
@@ -244,17 +255,20 @@ class LaneReceiver:
         if lane is not None and not self._has_something():
             self._receive(lane, stolen=True)
 
-    def _look_at_a_home(self, most: int, only: Sequence[str] = ()) -> bool:
+    def _look_at_a_home(self, most: int, *, idle: bool, only: Sequence[str] = ()) -> bool:
         """Look at the home lane whose turn it is; tell whether there was one.
 
         Args:
             most: How many messages to take.
+            idle: Whether the GPU waits.
             only: The models that it must have, if any.
         """
         with self._changed:
             self._choice.learn_members(self._members.members())
             near = tuple(self._near.tiers())
-            lane = self._choice.home_to_ask(near, time.monotonic(), self._polled, only=only)
+            lane = self._choice.home_to_ask(
+                near, time.monotonic(), self._polled, idle=idle, only=only
+            )
         if lane is None:
             return False
         self._receive(lane, most=most)

@@ -76,8 +76,9 @@ class Receiver:
         """Tell whether more waits that is for this agent before others: of one queue, nothing."""
         return False
 
-    def watch_homes(self) -> None:
-        """Do nothing: what waits in a queue is for whoever is idle."""
+    def watch_homes(self) -> bool:
+        """Do nothing: what comes to a queue is for whoever is idle."""
+        return False
 
     def pass_on(self, message: Received) -> bool:
         """Tell that nobody waits elsewhere for it.
