@@ -28,7 +28,7 @@ MODEL_LOADS = "ModelLoads"
 """Tasks whose model was not on the GPU."""
 
 TASKS_STOLEN = "TasksStolen"
-"""Tasks that a replica took from a lane whose home is another one."""
+"""Tasks of a lane whose home is another replica: stolen from there, or passed on by that one."""
 
 MODEL_HITS: Mapping[str, str] = {
     GPU: "ModelHitsGpu",
