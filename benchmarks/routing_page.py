@@ -89,8 +89,8 @@ def findings_in_words(report: Mapping[str, Any]) -> str:
         f"{open_[light, lanes]['latency_p50']:.1f} s instead of "
         f"{open_[light, shared]['latency_p50']:.1f}, and 95 % after "
         f"{open_[light, lanes]['latency_p95']:.1f} instead of "
-        f"{open_[light, shared]['latency_p95']:.1f}: the half second for which a task waits for "
-        "its home.",
+        f"{open_[light, shared]['latency_p95']:.1f}: what comes while its home loads another model "
+        "is passed on.",
         f"With one model that has 60 % of the tasks, at 80 % of the shared queue's throughput, "
         f"95 % are done after {open_[hot, lanes]['latency_p95']:.1f} s instead of "
         f"{open_[hot, shared]['latency_p95']:.1f}, though it has one lane.",
