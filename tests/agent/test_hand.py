@@ -199,6 +199,30 @@ def test_what_comes_unasked_is_left_to_who_would_begin_with_it_sooner(parts: Par
     assert not too_early("c", "b")
 
 
+def test_what_would_begin_late_is_passed_on_to_who_is_idle(parts: Parts) -> None:
+    def late(model: str, *models: str) -> bool:
+        return parts.of_lanes.begins_late(model, list(map(work, models)), chosen=False)
+
+    parts.loaded(6.0)
+    assert not parts.of_lanes.others_may_be_idle()
+    parts.drew(1.0)
+    assert parts.of_lanes.others_may_be_idle()
+    parts.near.uses("a")
+    parts.near.is_known("kept", "1")
+    parts.engine.held = {"1": "memory"}
+    parts.progress.begin()
+    # Another would have to load what this one has.
+    assert late("b") and not late("a") and not late("kept")
+    assert late("kept", "b", "c") and not late("a", "b", "c")
+    assert not parts.of_queue.begins_late("b", [], chosen=False)
+    parts.clock.now += 0.6
+    assert not late("b") and late("b", "c")
+    parts.alone = True
+    assert not parts.of_lanes.others_may_be_idle() and not late("b", "c")
+    parts.alone, parts.left_over_at = False, parts.clock.now
+    assert not parts.of_lanes.others_may_be_idle() and not late("b", "c")
+
+
 def test_what_is_held_for_long_is_given_back_once_somebody_may_be_idle(parts: Parts) -> None:
     parts.loaded(6.0)
     parts.drew(2.0)

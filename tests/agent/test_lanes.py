@@ -16,7 +16,6 @@ import pytest
 
 from cdk_stable_diffusion.contract.lanes import home_lanes, homes, lane_of
 from cdk_stable_diffusion.runtime_image.agent import intake, lane_choice, lane_receiver
-from cdk_stable_diffusion.runtime_image.agent.hand import LanesHand
 from cdk_stable_diffusion.runtime_image.agent.lane_choice import LaneChoice
 from cdk_stable_diffusion.runtime_image.agent.leases import Leases
 from cdk_stable_diffusion.runtime_image.agent.members import FileMembers
@@ -326,10 +325,8 @@ def _busy_home_and_idle_other(
     other = agents(steal_after_milliseconds=60_000)
     agents.settled()
     # As if it knew that this will last.
-    worker, hand = agents.agents[0].worker, agents.agents[0]._intake._rules
+    worker = agents.agents[0].worker
     worker._loading._usual, worker._progress._usual = 1.0, 60.0
-    assert isinstance(hand, LanesHand)
-    hand._steal_after = 0.5
     scene.send(model=models[0])
     wait_until(lambda: bool(home.generations), "the home is busy")
     return other

@@ -20,7 +20,10 @@ SECONDS_TO_FIND = 2.0
 """How long, beyond the age at which it may be stolen, an idle agent needs to find a task."""
 
 LEAST_AHEAD_SECONDS = 0.25
-"""How long it takes to fetch a task and what it needs, but for the model; or to pass it on."""
+"""How long it takes to fetch a task and what it needs, but for the model."""
+
+PASS_ON_AFTER_SECONDS = 0.5
+"""What would not begin before is passed on to who is idle, which takes about a third of it."""
 
 VERY_SOON_SECONDS = 1.0
 """A second task is worth holding only where tasks are shorter than it takes to fetch one."""

@@ -16,6 +16,7 @@ from ..contract.holding import (
     LOADS_SEEN,
     MOST_FROM_LANES,
     MOST_OTHER_MODELS,
+    PASS_ON_AFTER_SECONDS,
     SECONDS_TO_FIND,
     VERY_SOON_SECONDS,
 )
@@ -140,7 +141,7 @@ class LanesHand(Hand):
         """Tell whether it would wait for longer than it takes to pass it on."""
         if replica.task == NOTHING:
             return False
-        return self._begins_after(self._ahead, model, replica.hand, replica, now)
+        return self._begins_after(PASS_ON_AFTER_SECONDS, model, replica.hand, replica, now)
 
     def too_early(self, replica: Replica, now: float) -> Sequence[Held]:
         """Return what is held for long although somebody may be idle: the last of the hand."""

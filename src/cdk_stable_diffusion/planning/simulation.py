@@ -45,7 +45,7 @@ _ROUNDING = 1e-9
 """A time so short has come."""
 
 
-_PASS_ON_SECONDS = 0.15
+_PASSING_ON_SECONDS = 0.15
 """How long it takes to pass a task on: four calls to SQS."""
 
 _LOOK_SECONDS = 0.5
@@ -176,7 +176,7 @@ class _Simulation:
         home = self._router.home_of(task)
         if home and self._idle and self._hand.passes_on(home, self._models[task], self._now):
             # Its home waits at its lanes even while it works, as long as others may be idle.
-            self._at(self._now + _PASS_ON_SECONDS, self._begin_passed_on, task)
+            self._at(self._now + _PASSING_ON_SECONDS, self._begin_passed_on, task)
             return
         home = self._router.add(task, self._now)
         for waiting, take in ((self._idle, self._take), (self._looking, self._take_ahead)):

@@ -15,6 +15,7 @@ from ...contract.holding import (
     LOADS_SEEN,
     MOST_FROM_LANES,
     MOST_OTHER_MODELS,
+    PASS_ON_AFTER_SECONDS,
     SECONDS_TO_FIND,
     VERY_SOON_SECONDS,
 )
@@ -259,7 +260,7 @@ class LanesHand:
     def begins_late(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
         """Tell whether it would wait for longer than it takes to pass it on."""
         return self._begins_after(
-            self._steal_after, model, works, self._near.tiers(), chosen=chosen
+            PASS_ON_AFTER_SECONDS, model, works, self._near.tiers(), chosen=chosen
         )
 
     def comes_too_early(self, model: str | None, works: Sequence[Work], *, chosen: bool) -> bool:
