@@ -81,7 +81,8 @@ class FrameReader:
         if len(self._rest) >= count:
             data, self._rest = self._rest[:count], self._rest[count:]
             return data
-        pieces, missing = [self._rest], count - len(self._rest)
+        # Of a single piece no copy is made, and most pictures come in one.
+        pieces, missing = [self._rest] if self._rest else [], count - len(self._rest)
         while missing > 0:
             piece = os.read(self._descriptor, min(max(missing, _FRAME_BYTES), _PIECE_BYTES))
             if not piece:
