@@ -17,6 +17,8 @@ from cdk_stable_diffusion.runtime_image.agent.image_models import ImageModels
 from cdk_stable_diffusion.runtime_image.agent.model_cache import ModelCache
 from cdk_stable_diffusion.runtime_image.agent.model_source import ModelSource
 from cdk_stable_diffusion.runtime_image.agent.models import Models
+from cdk_stable_diffusion.runtime_image.agent.near_models import NearModels
+from tests.agent.fake_engine import FakeEngine
 from tests.agent.scene import MODEL, Scene
 
 
@@ -77,6 +79,41 @@ def test_nobody_waits_for_what_is_fetched_ahead(models: Models, source: _SlowSou
     with closing(models.open(MODEL)) as model:
         assert (model.directory, model.tier) == (there[0], "s3")
     assert source.reads == 2
+
+
+def test_what_the_engine_draws_with_is_not_looked_through(
+    scene: Scene, source: _SlowSource
+) -> None:
+    source.may_come.set()
+    engine = FakeEngine()
+    near = NearModels(engine)
+    models = Models(
+        runtime_class="dynamic",
+        image=ImageModels(""),
+        source=source,
+        cache=lambda source: ModelCache(
+            source, directory=scene.directory / "cache", max_bytes=10_000
+        ),
+        is_loaded=near.is_loaded,
+    )
+
+    def is_fetched_ahead() -> bool:
+        is_there, is_behind = threading.Event(), threading.Event()
+        models.fetch_ahead(MODEL, then=lambda _: is_there.set())
+        scene.publish_model("behind")
+        models.fetch_ahead("behind", then=lambda _: is_behind.set())
+        assert is_behind.wait(10)
+        return is_there.is_set()
+
+    with closing(models.open(MODEL)) as model:
+        near.uses(MODEL)
+        assert is_fetched_ahead()
+        engine.load(model.directory, timeout=1)
+        assert is_fetched_ahead()
+        near.is_known(MODEL, model.directory.digest)
+        assert not is_fetched_ahead()
+    near.uses("behind")
+    assert is_fetched_ahead()
 
 
 def test_who_opens_what_is_on_its_way_waits_for_it(models: Models, source: _SlowSource) -> None:

@@ -19,6 +19,10 @@ def _noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.frombytes("RGB", (width, height), pixels)
 
 
+def _file(image: Image.Image, **texts: str) -> bytes:
+    return png_file(image.size, image.tobytes(), _info(**texts))
+
+
 def _info(**texts: str) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     for name, text in texts.items():
@@ -33,7 +37,7 @@ def test_every_pixel_comes_back(width: int, height: int, seed: int, flat: bool) 
     image = _noise(width, height, seed)
     if flat:
         image = image.resize((1, 1)).resize((width, height))
-    read = Image.open(io.BytesIO(png_file(image, _info())))
+    read = Image.open(io.BytesIO(_file(image)))
     assert (read.format, read.mode, read.size) == ("PNG", "RGB", image.size)
     read.load()
     assert read.tobytes() == image.tobytes()
@@ -41,13 +45,19 @@ def test_every_pixel_comes_back(width: int, height: int, seed: int, flat: bool) 
 
 def test_texts_come_back() -> None:
     texts = {"parameters": "ein Kreis, 紅い円 🔴", "b": "x" * 5_000}
-    read = Image.open(io.BytesIO(png_file(_noise(16, 8), _info(**texts))))
+    read = Image.open(io.BytesIO(_file(_noise(16, 8), **texts)))
     assert isinstance(read, PngImagePlugin.PngImageFile)
     assert read.text == texts
 
 
 def test_the_same_picture_gives_the_same_bytes() -> None:
-    assert png_file(_noise(16, 8), _info(a="b")) == png_file(_noise(16, 8), _info(a="b"))
+    assert _file(_noise(16, 8), a="b") == _file(_noise(16, 8), a="b")
+
+
+@pytest.mark.parametrize("size", [(300, 150), (30_000, 3), (2, 9_000)])
+def test_every_pixel_comes_back_of_several_bands(size: tuple[int, int]) -> None:
+    image = _noise(*size)
+    assert Image.open(io.BytesIO(_file(image))).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["photograph", "drawing"])
@@ -60,4 +70,4 @@ def test_it_is_hardly_larger_than_pillows(kind: str) -> None:
         image.paste("red", (40, 60, 200, 180))
     pillows = io.BytesIO()
     image.save(pillows, "PNG", compress_type=zlib.Z_RLE)
-    assert len(png_file(image, _info())) <= 1.1 * len(pillows.getvalue())
+    assert len(_file(image)) <= 1.1 * len(pillows.getvalue())

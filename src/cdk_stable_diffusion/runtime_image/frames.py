@@ -20,8 +20,6 @@ _LENGTHS = struct.Struct(">IQ")
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_PAYLOAD_BYTES = 1 << 30
 _PIECE_BYTES = 1 << 20
-_FRAME_BYTES = 1 << 12
-"""More than a frame without a picture has."""
 
 
 class BrokenFrames(Exception):
@@ -47,8 +45,6 @@ class FrameReader:
     def __init__(self, descriptor: int) -> None:
         """Take over a descriptor that is open for reading."""
         self._descriptor = descriptor
-        # What came with the frame before: one call reads a whole frame that carries no picture.
-        self._rest = b""
 
     def read(self) -> Frame | None:
         """Wait for the next frame.
@@ -78,21 +74,16 @@ class FrameReader:
         os.close(self._descriptor)
 
     def _exactly(self, count: int, *, may_end: bool = False) -> bytes | None:
-        if len(self._rest) >= count:
-            data, self._rest = self._rest[:count], self._rest[count:]
-            return data
-        pieces, missing = [self._rest], count - len(self._rest)
+        pieces, missing = list[bytes](), count
         while missing > 0:
-            piece = os.read(self._descriptor, min(max(missing, _FRAME_BYTES), _PIECE_BYTES))
+            # No byte of what comes next, or a picture that comes in one piece would be copied.
+            piece = os.read(self._descriptor, min(missing, _PIECE_BYTES))
             if not piece:
                 if may_end and missing == count:
                     return None
                 raise BrokenFrames("ended in the middle of a frame")
             pieces.append(piece)
             missing -= len(piece)
-        self._rest = b""
-        if missing < 0:
-            self._rest, pieces[-1] = piece[missing:], piece[:missing]
         return b"".join(pieces)
 
 

@@ -170,7 +170,7 @@ class ChildEngine:
         Args:
             generation: What to draw.
             timeout: Most seconds that it may take; then the child is replaced.
-            on_step: Called after steps: the first, the last, and others every tenth of a second.
+            on_step: Called after steps: the first, the last, one shortly before it, and others.
 
         Returns:
             The pictures.
@@ -193,7 +193,7 @@ class ChildEngine:
         Args:
             generations: What to draw; they differ in prompts, seeds and number of pictures alone.
             timeout: Most seconds that it may take; then the child is replaced.
-            on_step: Called after steps: the first, the last, and others every tenth of a second.
+            on_step: Called after steps: the first, the last, one shortly before it, and others.
 
         Returns:
             The pictures of each.

@@ -42,7 +42,12 @@ class Leases:
         self._interval = lease_seconds / _BEATS_PER_LEASE
         self._leases: dict[str, _Lease] = {}
         self._letting_go = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
+        # The thread is woken for what is due before it wakes by itself, and for nothing that has
+        # left: to wake it costs more than all else here.
+        self._sooner = threading.Condition(self._lock)
+        self._wakes_at = -math.inf
         self._stopped = False
         # A beat that hangs must not keep the others from theirs.
         self._beats = ThreadPoolExecutor(_BEATS_AT_ONCE, "lease")
@@ -59,9 +64,10 @@ class Leases:
 
     def hold(self, message: Received) -> None:
         """Keep a message that was just received."""
-        with self._changed:
-            self._leases[message.receipt] = _Lease(message, time.monotonic() + self._interval)
-            self._changed.notify_all()
+        with self._lock:
+            lease = _Lease(message, time.monotonic() + self._interval)
+            self._leases[message.receipt] = lease
+            self._wake_by(lease.due)
 
     def end(self, message: Received) -> bool:
         """Stop keeping a message; after this no heartbeat of it is on its way.
@@ -69,9 +75,9 @@ class Leases:
         Returns:
             Whether it was in hand; whoever is told so decides about the message, nobody else.
         """
-        with self._changed:
+        with self._lock:
             lease = self._leases.pop(message.receipt, None)
-            self._changed.notify_all()
+            self._left.notify_all()
         if lease is None:
             return False
         with lease.lock:
@@ -80,7 +86,7 @@ class Leases:
 
     def held(self) -> list[Received]:
         """Return the messages in hand."""
-        with self._changed:
+        with self._lock:
             return [lease.message for lease in self._leases.values()]
 
     def has_twin(self, message: Received) -> bool:
@@ -91,22 +97,20 @@ class Leases:
 
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until no message is in hand or on its way back; tell whether that is so."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._leases and not self._letting_go, timeout
-            )
+        with self._left:
+            return self._left.wait_for(lambda: not self._leases and not self._letting_go, timeout)
 
     @contextlib.contextmanager
     def letting_go(self) -> Iterator[None]:
         """Stand for messages that are not in hand any more, while the queue is yet to be told."""
-        with self._changed:
+        with self._lock:
             self._letting_go += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._letting_go -= 1
-                self._changed.notify_all()
+                self._left.notify_all()
 
     def release(self, message: Received, *, after_seconds: int = 0) -> None:
         """Give a message back, unless somebody else has decided about it.
@@ -126,9 +130,9 @@ class Leases:
 
     def stop(self) -> None:
         """End the heartbeat."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify_all()
+            self._sooner.notify_all()
 
     def _run(self) -> None:
         while (lease := self._next_due()) is not None:
@@ -136,16 +140,20 @@ class Leases:
         self._beats.shutdown(wait=False, cancel_futures=True)
 
     def _next_due(self) -> _Lease | None:
-        with self._changed:
+        with self._sooner:
             while not self._stopped:
                 lease = min(self._leases.values(), key=lambda each: each.due, default=None)
                 now = time.monotonic()
                 if lease is not None and lease.due <= now:
                     lease.due = math.inf
                     return lease
-                due = math.inf if lease is None else lease.due
-                self._changed.wait(None if due == math.inf else due - now)
+                self._wakes_at = math.inf if lease is None else lease.due
+                self._sooner.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
         return None
+
+    def _wake_by(self, due: float) -> None:
+        if due < self._wakes_at:
+            self._sooner.notify_all()
 
     def _beat(self, lease: _Lease) -> None:
         began = time.monotonic()
@@ -159,7 +167,7 @@ class Leases:
                 # Soon enough for another try before the lease ends.
                 pause = time.monotonic() - began + self._interval / 4
                 _LOG.warning("could not keep %s: %s", lease.message.message_id, error)
-        with self._changed:
+        with self._lock:
             # Counted from before the call: that is when the queue's own clock may have begun.
             lease.due = began + pause
-            self._changed.notify_all()
+            self._wake_by(lease.due)

@@ -54,12 +54,21 @@ class ModelSource:
         Raises:
             TaskFailure: If there is none, or it is one that cannot be used.
         """
-        known = self._known.get(model)
-        if known is not None and time.monotonic() < known.until:
-            return known.manifest
+        known = self.known(model)
+        if known is not None:
+            return known
         manifest = self._read_manifest(model)
         self._known[model] = _Known(manifest, time.monotonic() + _MANIFEST_SECONDS)
         return manifest
+
+    def known(self, model: str) -> ModelManifest | None:
+        """Return a model's manifest if it was read in the last minute, without asking for it.
+
+        Args:
+            model: The model's name.
+        """
+        known = self._known.get(model)
+        return known.manifest if known is not None and time.monotonic() < known.until else None
 
     def read_range(self, model: str, file: ModelFile, start: int, end: int) -> Iterator[bytes]:
         """Return the pieces of a part of a file, in order.

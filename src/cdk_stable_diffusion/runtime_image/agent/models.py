@@ -36,6 +36,7 @@ class Models:
         image: ImageModels,
         source: ModelSource,
         cache: Callable[[ModelSource], ModelCache],
+        is_loaded: Callable[[str, str], bool] = lambda name, digest: False,
     ) -> None:
         """Connect.
 
@@ -44,11 +45,14 @@ class Models:
             image: The models that the image carries.
             source: The model bucket.
             cache: Opens the cache of downloaded models; called when the first one is needed.
+            is_loaded: Whether a model, by its name and digest, is the one that the engine draws
+                with, whose files stay as long. Default: none is.
         """
         self._image_decides = runtime_class == STATIC
         self._image = image
         self._source = source
         self._open_cache = cache
+        self._is_loaded = is_loaded
         self._cache: ModelCache | None = None
         self._opening = threading.Lock()
         self._fetching_ahead = FetchAhead(self._fetch_ahead)
@@ -114,8 +118,13 @@ class Models:
         Args:
             name: The model's name.
             kind: What it must be. Default: a model.
-            then: Called, in a thread of its own, once the model is there. Default: nothing.
+            then: Called, in a thread of its own, once the model is there; not if the engine draws
+                with it. Default: nothing.
         """
+        known = self._source.known(name)
+        if known is not None and self._is_loaded(name, known.digest):
+            # As of most tasks, each of which would have its files looked through once more.
+            return
         self._fetching_ahead.want(Wanted(name, kind, then))
 
     def _fetch_ahead(self, wanted: Wanted) -> None:

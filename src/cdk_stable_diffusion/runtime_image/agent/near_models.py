@@ -35,6 +35,11 @@ class NearModels:
             self._digests = {}
         self._digests[name] = digest
 
+    def is_loaded(self, name: str, digest: str) -> bool:
+        """Tell whether the engine works with a model now, has it, and is known to by this name."""
+        is_current = name == self._current and digest == self._digests.get(name)
+        return is_current and digest == self._engine.health().model
+
     def tiers(self) -> dict[str, int]:
         """Return how near models are; those that are not there are away. The nearest is first."""
         health = self._engine.health()

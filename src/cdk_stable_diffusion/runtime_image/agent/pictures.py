@@ -73,26 +73,27 @@ def _encode_raster(
     task: TaskMessage, drawing: Drawing, raster: Raster, digest: str
 ) -> EncodedPicture:
     size = (raster.width, raster.height)
-    image = Image.frombytes("RGB", size, raster.pixels)
     document = _document(task, drawing, raster, digest)
     text = parameters_text(task, drawing.parameters, raster.seed, digest)
-    file = io.BytesIO()
     output_format = task.request.output_format
     if output_format == "png":
         info = PngImagePlugin.PngInfo()
         info.add_text("parameters", text)
         info.add_text(JSON_KEY, _json(document))
-        file.write(png_file(image, info))
-    elif output_format == "jpeg":
-        exif = _exif(text, document)
-        if len(exif.tobytes()) > _MOST_JPEG_EXIF_BYTES:
-            # Long prompts do not fit twice; they stay in the text.
-            exif = _exif(text, {**document, "prompt": None, "negative_prompt": None})
-        image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=exif)
+        data = png_file(size, raster.pixels, info)
     else:
-        image.save(file, "WEBP", quality=_WEBP_QUALITY, exif=_exif(text, document))
+        image, file = Image.frombytes("RGB", size, raster.pixels), io.BytesIO()
+        exif = _exif(text, document)
+        if output_format == "jpeg":
+            if len(exif.tobytes()) > _MOST_JPEG_EXIF_BYTES:
+                # Long prompts do not fit twice; they stay in the text.
+                exif = _exif(text, {**document, "prompt": None, "negative_prompt": None})
+            image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=exif)
+        else:
+            image.save(file, "WEBP", quality=_WEBP_QUALITY, exif=exif)
+        data = file.getvalue()
     return EncodedPicture(
-        data=file.getvalue(),
+        data=data,
         content_type=f"image/{output_format}",
         width=raster.width,
         height=raster.height,

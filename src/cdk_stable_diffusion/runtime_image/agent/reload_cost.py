@@ -31,6 +31,8 @@ class ReloadCosts:
             directory: The cache's directory.
         """
         self._age = directory / _AGE
+        # Most uses are of the model that was used last.
+        self._noted: tuple[Path, float] | None = None
 
     def use(self, path: Path, *, seconds: float, size: int) -> None:
         """Note that a model is used.
@@ -40,7 +42,13 @@ class ReloadCosts:
             seconds: How long it took to bring.
             size: Its bytes.
         """
-        _write(path / _USE, _read(self._age) + _per_byte(seconds, size))
+        noted = (path, _read(self._age) + _per_byte(seconds, size))
+        if noted == self._noted:
+            with contextlib.suppress(OSError):
+                os.utime(path / _USE)
+                return
+        _write(path / _USE, noted[1])
+        self._noted = noted
 
     def worth(self, path: Path) -> tuple[float, float]:
         """Return what says which model goes first: the one with the least.

@@ -103,6 +103,7 @@ class Agent:
             runtime_class=environment.runtime_class,
             max_receive_count=environment.max_receive_count,
         )
+        loading, near = Loading(), NearModels(engine)
         models = Models(
             runtime_class=environment.runtime_class,
             image=ImageModels(environment.image_models_directory),
@@ -112,6 +113,7 @@ class Agent:
                 directory=Path(environment.model_cache_directory),
                 max_bytes=environment.model_cache_bytes,
             ),
+            is_loaded=near.is_loaded,
         )
         batch_tasks = environment.batch_tasks
         # A whole pass may be handed over while the last of the one before is still delivered.
@@ -127,7 +129,6 @@ class Agent:
             stop_engine=engine.cancel,
             runtime_name=environment.runtime_name,
         )
-        loading, near = Loading(), NearModels(engine)
         hand: Hand = QueueHand(progress, sharing, most_tasks=environment.prefetch_tasks)
         source: Source
         poll = AbortablePoll(clients.waiting_sqs)

@@ -28,8 +28,13 @@ LOOK_SECONDS = 2.0
 
 _LONGEST_FIRST_LOOK_SECONDS = 0.5
 _STALE_SECONDS = 1.0
-_BEFORE_ITS_TURN_SECONDS = 0.75
-"""When a task in hand is looked for that waits for the GPU: so that it is not stale then."""
+_BEFORE_ITS_TURN_SECONDS = 0.4
+"""When a task in hand is looked for that waits for the GPU: long enough for an answer until then,
+and so late that most tasks have ended when the next look would come."""
+
+_LEAST_WAIT_SECONDS = 0.25
+"""What is to be looked for sooner is looked for at once, beside the other calls for it: together
+they take less of the processor, whose caches forget a call within tenths of a second."""
 
 _TICK_SECONDS = 0.25
 _CALLS_AT_ONCE = 4
@@ -72,6 +77,8 @@ class Watch:
         self._runtime_name = runtime_name
         self._changed = threading.Condition()
         self._watched: dict[str, _Watched] = {}
+        # When the thread looks around again by itself; while it does, it sees every change.
+        self._wakes_at = -math.inf
         self._stopped = False
         # Held while the engine is told to stop, so that it is never told in the next task.
         self._at_the_engine = threading.Lock()
@@ -98,7 +105,7 @@ class Watch:
         then there is time for it until shortly before its turn.
         """
         seconds = self._progress.remaining() - _BEFORE_ITS_TURN_SECONDS
-        has_time = 0 < seconds < LOOK_SECONDS
+        has_time = _LEAST_WAIT_SECONDS <= seconds < LOOK_SECONDS
         with self._changed:
             if self._stopped:
                 return
@@ -106,7 +113,7 @@ class Watch:
             if not has_time:
                 watched.look = self._calls.submit(self._look, work)
             self._watched[work.message.receipt] = watched
-            self._changed.notify_all()
+            self._wake_by(watched.next_look)
 
     def is_cancelled(self, work: Work) -> bool:
         """Tell whether a task is cancelled, waiting for a first look if that takes no long time.
@@ -136,7 +143,9 @@ class Watch:
                 if is_stale or watched.look is None:
                     # It was held for a while; who cancelled it since shall not wait longer.
                     watched.next_look = now
-            self._changed.notify_all()
+                # One that is cancelled already is for the thread to stop.
+                is_now = watched.work.cancelled
+                self._wake_by(now if is_now else min(watched.next_look, watched.next_report))
         try:
             yield
         finally:
@@ -145,6 +154,11 @@ class Watch:
             with self._changed:
                 for watched in self._of(works):
                     self._forget(watched)
+
+    def _wake_by(self, moment: float) -> None:
+        """Wake the thread if it would sleep for longer; each time it wakes costs as a look does."""
+        if moment < self._wakes_at:
+            self._changed.notify_all()
 
     def _of(self, works: tuple[Work, ...]) -> list[_Watched]:
         found = (self._watched.get(work.message.receipt) for work in works)
@@ -165,7 +179,10 @@ class Watch:
                 _LOG.exception("watching broke")
             with self._changed:
                 if not self._stopped:
-                    self._changed.wait(self._seconds_to_next_turn())
+                    seconds = self._seconds_to_next_turn()
+                    self._wakes_at = math.inf if seconds is None else time.monotonic() + seconds
+                    self._changed.wait(seconds)
+                    self._wakes_at = -math.inf
 
     def _seconds_to_next_turn(self) -> float | None:
         if not self._watched:
