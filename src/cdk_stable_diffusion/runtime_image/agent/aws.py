@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import boto3
 from botocore.config import Config
+from botocore.utils import determine_content_length
 
 from .task_queue import WAIT_SECONDS
 
@@ -60,7 +61,8 @@ def make_clients(topic_arn: str) -> Clients:
         return session.client(service, region_name=region, config=config)
 
     s3 = client("s3", read_timeout=30, attempts=3)
-    s3.meta.events.register("request-created.s3.PutObject", _send_at_once)
+    # Behind botocore's own, which is for all calls to S3.
+    s3.meta.events.register_last("before-call.s3", _send_at_once)
     sns = client("sns", read_timeout=10, attempts=3)
     sns.meta.events.register("before-call.sns.Publish", _encode_once)
     return Clients(
@@ -72,10 +74,12 @@ def make_clients(topic_arn: str) -> Clients:
     )
 
 
-def _send_at_once(request: Any, **_: Any) -> None:
+def _send_at_once(params: dict[str, Any], **_: Any) -> None:
     """Leave out the question whether S3 wants what is small: it takes a round trip and some CPU."""
-    if "Expect" in request.headers and request.data.getbuffer().nbytes <= _AT_ONCE_BYTES:
-        del request.headers["Expect"]
+    if "Expect" in params["headers"]:
+        size = determine_content_length(params["body"])
+        if size is not None and size <= _AT_ONCE_BYTES:
+            del params["headers"]["Expect"]
 
 
 def _encode_once(params: dict[str, Any], **_: Any) -> None:
