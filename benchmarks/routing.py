@@ -295,7 +295,7 @@ def _light(bench: Bench, report: Mapping[str, Any], scale: float) -> list[dict[s
     rate = statistics.mean(
         row["tasks_per_second"] for row in report["small"] if row["routing"] == SHARED
     )
-    return _at_a_third(bench, SMALL, rate, tasks=round(150 * scale), warm_up=round(10 * scale))
+    return _at_a_third(bench, SMALL, rate, tasks=round(300 * scale), warm_up=round(10 * scale))
 
 
 def _light_cached(bench: Bench, report: Mapping[str, Any], scale: float) -> list[dict[str, Any]]:

@@ -210,8 +210,10 @@ def test_what_a_busy_home_leaves_is_stolen_after_a_while(scene: LanesScene, agen
 
 
 def test_stopping_waits_for_no_lane_and_gives_everything_back(
-    scene: LanesScene, agents: Agents
+    scene: LanesScene, agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The emulator answers a poll that was cut short at its end only.
+    monkeypatch.setattr(LaneChoice, "poll_seconds", lambda *_: 1)
     agents()
     agents.agents[0]._intake.wake()
     wait_until(lambda: agents.requests[0]["ReceiveMessage"] > LANES, "it waits at every lane")

@@ -43,7 +43,7 @@ class _Parts:
             self.shutdown,
             Returns(queue, self.leases, clients.s3, scene.output_bucket, max_tries=2).give_back,
         )
-        self.receiver.start()
+        self.receiver.start(lambda: None)
 
     def _count(self, **_: object) -> None:
         self.polls += 1

@@ -36,7 +36,7 @@ from .work import Work
 
 _LOG = logging.getLogger(__name__)
 _TWIN_SECONDS = 120
-_TICK_SECONDS = 0.25
+_TICK_SECONDS = 0.5
 _CHECK_SECONDS = 2.0
 """How often to ask whether more waits or anybody is idle, to whom something may be given."""
 
@@ -68,8 +68,12 @@ class _Turn(enum.Enum):
 class Source(Protocol):
     """Where messages come from, each under lease already."""
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin.
+
+        Args:
+            changed: Called when a message has come that nobody asked for, or a wait has ended.
+        """
 
     @property
     def alive(self) -> bool:
@@ -167,7 +171,7 @@ class Intake:
 
     def start(self) -> None:
         """Start the thread."""
-        self._receiver.start()
+        self._receiver.start(self.wake)
         self._thread.start()
 
     @property
@@ -220,7 +224,7 @@ class Intake:
         return bool(self._chosen)
 
     def wake(self) -> None:
-        """Look at the GPU's progress now: a generation has begun."""
+        """Look around now: a generation has begun, or a message has come."""
         with self._changed:
             self._changed.notify_all()
 

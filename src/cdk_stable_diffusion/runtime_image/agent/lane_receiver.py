@@ -84,9 +84,15 @@ class LaneReceiver:
         self._on_their_way = 0
         self._stopped = False
         self._view_by = 0.0
+        self._poll_ended: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
-        """Begin to look for other replicas."""
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to look for other replicas.
+
+        Args:
+            changed: Called when a message has come to a poll, or none has.
+        """
+        self._poll_ended = changed
         self._view_by = time.monotonic() + _VIEW_SECONDS
         self._members.start()
 
@@ -325,6 +331,7 @@ class LaneReceiver:
             with self._changed:
                 self._polled.discard(lane)
                 self._changed.notify_all()
+            self._poll_ended()
 
     def _receive(
         self, lane: int, *, most: int = 1, wait_seconds: int = 0, stolen: bool = False

@@ -58,8 +58,12 @@ class Receiver:
         self._arrived: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, changed: Callable[[], None]) -> None:
+        """Start the thread.
+
+        Args:
+            changed: Never called: no message comes that nobody asked for.
+        """
         self._thread.start()
 
     @property
